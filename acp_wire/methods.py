@@ -1,0 +1,264 @@
+"""One row per ACP v1 method. A row carries the method's name and its types, and loads them when they are first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from acp_wire.errors import INTERNAL_ERROR, INVALID_PARAMS, RpcError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from acp_wire.schema.cancellation import CancelRequestNotification
+    from acp_wire.schema.config_options import SetSessionConfigOptionRequest, SetSessionConfigOptionResponse
+    from acp_wire.schema.elicitation import (
+        CompleteElicitationNotification,
+        CreateElicitationRequest,
+        CreateElicitationResponse,
+    )
+    from acp_wire.schema.file_system import (
+        ReadTextFileRequest,
+        ReadTextFileResponse,
+        WriteTextFileRequest,
+        WriteTextFileResponse,
+    )
+    from acp_wire.schema.initialization import (
+        AuthenticateRequest,
+        AuthenticateResponse,
+        InitializeRequest,
+        InitializeResponse,
+        LogoutRequest,
+        LogoutResponse,
+    )
+    from acp_wire.schema.permission import RequestPermissionRequest, RequestPermissionResponse
+    from acp_wire.schema.prompt_turn import CancelNotification, PromptRequest, PromptResponse
+    from acp_wire.schema.session import (
+        CloseSessionRequest,
+        CloseSessionResponse,
+        DeleteSessionRequest,
+        DeleteSessionResponse,
+        ListSessionsRequest,
+        ListSessionsResponse,
+        LoadSessionRequest,
+        LoadSessionResponse,
+        NewSessionRequest,
+        NewSessionResponse,
+        ResumeSessionRequest,
+        ResumeSessionResponse,
+        SetSessionModeRequest,
+        SetSessionModeResponse,
+    )
+    from acp_wire.schema.session_update import SessionNotification
+    from acp_wire.schema.terminals import (
+        CreateTerminalRequest,
+        CreateTerminalResponse,
+        KillTerminalRequest,
+        KillTerminalResponse,
+        ReleaseTerminalRequest,
+        ReleaseTerminalResponse,
+        TerminalOutputRequest,
+        TerminalOutputResponse,
+        WaitForTerminalExitRequest,
+        WaitForTerminalExitResponse,
+    )
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+_SHOWN_ERRORS = 3
+
+
+class Notification(Generic[P]):
+    """A method that is never answered.
+
+    `chapter` is a module of `acp_wire.schema`, or a whole module name for an extension; `params_type` is a name in it.
+    """
+
+    __slots__ = ("_params", "chapter", "name", "params_type")
+
+    def __init__(self, name: str, chapter: str, params_type: str) -> None:
+        self.name = name
+        self.chapter = chapter
+        self.params_type = params_type
+        self._params: Callable[[Any], Any] | None = None
+
+    @property
+    def handler(self) -> str:
+        """The attribute that serves the method: `session/prompt` -> `session_prompt`."""
+        return self.name.replace("/", "_").lstrip("$_")
+
+    def params(self, raw: Any) -> P:
+        """The typed params; None is taken as `{}`.
+
+        Raises RpcError(INVALID_PARAMS), whose message names the path on the wire and the rule broken, not the value.
+        """
+        if self._params is None:
+            self._params = _validator(self.chapter, self.params_type)
+        parsed: P = _parse(self._params, raw, INVALID_PARAMS, f"{self.name}: ", "params")
+        return parsed
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+
+class Request(Notification[P], Generic[P, R]):
+    """A method that is answered with a result or an error."""
+
+    __slots__ = ("_result", "result_type")
+
+    def __init__(self, name: str, chapter: str, params_type: str, result_type: str) -> None:
+        super().__init__(name, chapter, params_type)
+        self.result_type = result_type
+        self._result: Callable[[Any], Any] | None = None
+
+    def result(self, raw: Any) -> R:
+        """The typed result; None is taken as `{}`. Raises RpcError(INTERNAL_ERROR) for a peer's malformed result."""
+        if self._result is None:
+            self._result = _validator(self.chapter, self.result_type)
+        parsed: R = _parse(self._result, raw, INTERNAL_ERROR, f"{self.name}: malformed result: ", "result")
+        return parsed
+
+
+def _validator(chapter: str, type_name: str) -> Callable[[Any], Any]:
+    from pydantic import BaseModel, TypeAdapter
+
+    module = import_module(chapter if "." in chapter else f"acp_wire.schema.{chapter}")
+    kind = getattr(module, type_name)
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return lambda raw: kind.model_validate(raw, by_alias=True, by_name=False)
+    adapter = TypeAdapter(kind)
+    return lambda raw: adapter.validate_python(raw, by_alias=True, by_name=False)
+
+
+def _parse(validate: Callable[[Any], Any], raw: Any, code: int, prefix: str, what: str) -> Any:
+    from pydantic import ValidationError
+
+    if raw is None:
+        raw = {}
+    elif not isinstance(raw, dict):
+        raise RpcError(code, f"{prefix}{what} should be an object")
+    try:
+        return validate(raw)
+    except ValidationError as error:
+        raise RpcError(code, prefix + _describe(error.errors(include_url=False, include_input=False))) from None
+
+
+def _describe(errors: list[Any]) -> str:
+    shown = []
+    for error in errors[:_SHOWN_ERRORS]:
+        path = ""
+        for step in error["loc"]:
+            if isinstance(step, int):
+                path += f"[{step}]"
+            elif not (step.startswith("<") and step.endswith(">")):  # the name of a union's choice, not a key
+                path += f".{step}" if path else step
+        shown.append(f"{path}: {error['msg']}" if path else error["msg"])
+    more = len(errors) - len(shown)
+    return "; ".join(shown) + (f"; and {more} more" if more else "")
+
+
+INITIALIZE: Request[InitializeRequest, InitializeResponse] = Request(
+    "initialize", "initialization", "InitializeRequest", "InitializeResponse"
+)
+AUTHENTICATE: Request[AuthenticateRequest, AuthenticateResponse] = Request(
+    "authenticate", "initialization", "AuthenticateRequest", "AuthenticateResponse"
+)
+LOGOUT: Request[LogoutRequest, LogoutResponse] = Request("logout", "initialization", "LogoutRequest", "LogoutResponse")
+SESSION_NEW: Request[NewSessionRequest, NewSessionResponse] = Request(
+    "session/new", "session", "NewSessionRequest", "NewSessionResponse"
+)
+SESSION_LOAD: Request[LoadSessionRequest, LoadSessionResponse] = Request(
+    "session/load", "session", "LoadSessionRequest", "LoadSessionResponse"
+)
+SESSION_RESUME: Request[ResumeSessionRequest, ResumeSessionResponse] = Request(
+    "session/resume", "session", "ResumeSessionRequest", "ResumeSessionResponse"
+)
+SESSION_LIST: Request[ListSessionsRequest, ListSessionsResponse] = Request(
+    "session/list", "session", "ListSessionsRequest", "ListSessionsResponse"
+)
+SESSION_CLOSE: Request[CloseSessionRequest, CloseSessionResponse] = Request(
+    "session/close", "session", "CloseSessionRequest", "CloseSessionResponse"
+)
+SESSION_DELETE: Request[DeleteSessionRequest, DeleteSessionResponse] = Request(
+    "session/delete", "session", "DeleteSessionRequest", "DeleteSessionResponse"
+)
+SESSION_PROMPT: Request[PromptRequest, PromptResponse] = Request(
+    "session/prompt", "prompt_turn", "PromptRequest", "PromptResponse"
+)
+SESSION_SET_MODE: Request[SetSessionModeRequest, SetSessionModeResponse] = Request(
+    "session/set_mode", "session", "SetSessionModeRequest", "SetSessionModeResponse"
+)
+SESSION_SET_CONFIG_OPTION: Request[SetSessionConfigOptionRequest, SetSessionConfigOptionResponse] = Request(
+    "session/set_config_option",
+    "config_options",
+    "SetSessionConfigOptionRequest",
+    "SetSessionConfigOptionResponse",
+)
+SESSION_CANCEL: Notification[CancelNotification] = Notification("session/cancel", "prompt_turn", "CancelNotification")
+
+SESSION_UPDATE: Notification[SessionNotification] = Notification(
+    "session/update", "session_update", "SessionNotification"
+)
+SESSION_REQUEST_PERMISSION: Request[RequestPermissionRequest, RequestPermissionResponse] = Request(
+    "session/request_permission", "permission", "RequestPermissionRequest", "RequestPermissionResponse"
+)
+FS_READ_TEXT_FILE: Request[ReadTextFileRequest, ReadTextFileResponse] = Request(
+    "fs/read_text_file", "file_system", "ReadTextFileRequest", "ReadTextFileResponse"
+)
+FS_WRITE_TEXT_FILE: Request[WriteTextFileRequest, WriteTextFileResponse] = Request(
+    "fs/write_text_file", "file_system", "WriteTextFileRequest", "WriteTextFileResponse"
+)
+TERMINAL_CREATE: Request[CreateTerminalRequest, CreateTerminalResponse] = Request(
+    "terminal/create", "terminals", "CreateTerminalRequest", "CreateTerminalResponse"
+)
+TERMINAL_OUTPUT: Request[TerminalOutputRequest, TerminalOutputResponse] = Request(
+    "terminal/output", "terminals", "TerminalOutputRequest", "TerminalOutputResponse"
+)
+TERMINAL_WAIT_FOR_EXIT: Request[WaitForTerminalExitRequest, WaitForTerminalExitResponse] = Request(
+    "terminal/wait_for_exit", "terminals", "WaitForTerminalExitRequest", "WaitForTerminalExitResponse"
+)
+TERMINAL_KILL: Request[KillTerminalRequest, KillTerminalResponse] = Request(
+    "terminal/kill", "terminals", "KillTerminalRequest", "KillTerminalResponse"
+)
+TERMINAL_RELEASE: Request[ReleaseTerminalRequest, ReleaseTerminalResponse] = Request(
+    "terminal/release", "terminals", "ReleaseTerminalRequest", "ReleaseTerminalResponse"
+)
+ELICITATION_CREATE: Request[CreateElicitationRequest, CreateElicitationResponse] = Request(
+    "elicitation/create", "elicitation", "CreateElicitationRequest", "CreateElicitationResponse"
+)
+ELICITATION_COMPLETE: Notification[CompleteElicitationNotification] = Notification(
+    "elicitation/complete", "elicitation", "CompleteElicitationNotification"
+)
+
+CANCEL_REQUEST: Notification[CancelRequestNotification] = Notification(
+    "$/cancel_request", "cancellation", "CancelRequestNotification"
+)
+
+AGENT_REQUESTS: tuple[Request[Any, Any], ...] = (
+    INITIALIZE,
+    AUTHENTICATE,
+    LOGOUT,
+    SESSION_NEW,
+    SESSION_LOAD,
+    SESSION_RESUME,
+    SESSION_LIST,
+    SESSION_CLOSE,
+    SESSION_DELETE,
+    SESSION_PROMPT,
+    SESSION_SET_MODE,
+    SESSION_SET_CONFIG_OPTION,
+)
+AGENT_NOTIFICATIONS: tuple[Notification[Any], ...] = (SESSION_CANCEL, CANCEL_REQUEST)
+CLIENT_REQUESTS: tuple[Request[Any, Any], ...] = (
+    SESSION_REQUEST_PERMISSION,
+    FS_READ_TEXT_FILE,
+    FS_WRITE_TEXT_FILE,
+    TERMINAL_CREATE,
+    TERMINAL_OUTPUT,
+    TERMINAL_WAIT_FOR_EXIT,
+    TERMINAL_KILL,
+    TERMINAL_RELEASE,
+    ELICITATION_CREATE,
+)
+CLIENT_NOTIFICATIONS: tuple[Notification[Any], ...] = (SESSION_UPDATE, ELICITATION_COMPLETE, CANCEL_REQUEST)

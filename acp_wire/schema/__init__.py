@@ -1,0 +1,4 @@
+"""The messages of ACP v1 as pydantic models, one module per chapter of the specification.
+
+Import a chapter, never all of them: `acp_wire.methods` loads the one that a message needs.
+"""

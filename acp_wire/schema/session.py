@@ -1,0 +1,131 @@
+"""Session setup: `session/new`, `load`, `resume`, `list`, `close`, `delete`, `set_mode`, and the MCP servers."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from acp_wire.schema._base import (
+    NULL_IS_EMPTY,
+    SKIP_INVALID,
+    Empty,
+    Lenient,
+    Model,
+    OfSession,
+    OptionalText,
+    Strings,
+    Tagged,
+)
+from acp_wire.schema.config_options import ConfigOptions
+
+
+class EnvVariable(Model):
+    name: str
+    value: str
+
+
+class HttpHeader(Model):
+    name: str
+    value: str
+
+
+class McpServerStdio(Model):
+    """A server that the agent starts. It has no `type` in v1; `stdio` is tolerated."""
+
+    name: str
+    command: str
+    args: Strings
+    env: Annotated[list[EnvVariable], NULL_IS_EMPTY]
+
+
+class McpServerHttp(Model):
+    type: Literal["http"] = "http"
+    name: str
+    url: str
+    headers: Annotated[list[HttpHeader], NULL_IS_EMPTY]
+
+
+class McpServerSse(Model):
+    type: Literal["sse"] = "sse"
+    name: str
+    url: str
+    headers: Annotated[list[HttpHeader], NULL_IS_EMPTY]
+
+
+McpServer = Annotated[
+    McpServerHttp | McpServerSse | McpServerStdio,
+    Tagged("type", {"http": McpServerHttp, "sse": McpServerSse}, other=McpServerStdio),
+]
+McpServers = Annotated[list[McpServer], NULL_IS_EMPTY]
+
+
+class NewSessionRequest(Model):
+    cwd: str
+    mcp_servers: McpServers
+    additional_directories: Strings = Field(default_factory=list)
+
+
+class LoadSessionRequest(Model):
+    session_id: str
+    cwd: str
+    mcp_servers: McpServers
+    additional_directories: Strings = Field(default_factory=list)
+
+
+class ResumeSessionRequest(Model):
+    session_id: str
+    cwd: str
+    mcp_servers: McpServers = Field(default_factory=list)
+    additional_directories: Strings = Field(default_factory=list)
+
+
+class SessionMode(Model):
+    id: str
+    name: str
+    description: OptionalText = None
+
+
+class SessionModeState(Model):
+    current_mode_id: str
+    available_modes: Annotated[list[Annotated[SessionMode, SKIP_INVALID]], Lenient(list, required=True)]
+
+
+class LoadSessionResponse(Model):
+    modes: Annotated[SessionModeState | None, Lenient()] = None
+    config_options: Annotated[ConfigOptions | None, Lenient()] = None
+
+
+class NewSessionResponse(LoadSessionResponse):
+    session_id: str
+
+
+ResumeSessionResponse = LoadSessionResponse
+
+
+class ListSessionsRequest(Model):
+    cwd: str | None = None
+    cursor: str | None = None
+
+
+class SessionInfo(Model):
+    session_id: str
+    cwd: str
+    additional_directories: Annotated[list[Annotated[str, SKIP_INVALID]], Lenient(list)] = Field(default_factory=list)
+    title: OptionalText = None
+    updated_at: OptionalText = None
+
+
+class ListSessionsResponse(Model):
+    sessions: Annotated[list[Annotated[SessionInfo, SKIP_INVALID]], Lenient(list, required=True)]
+    next_cursor: OptionalText = None
+
+
+class SetSessionModeRequest(Model):
+    session_id: str
+    mode_id: str
+
+
+SetSessionModeResponse = Empty
+CloseSessionRequest = OfSession
+CloseSessionResponse = Empty
+DeleteSessionRequest = OfSession
+DeleteSessionResponse = Empty
