@@ -10,6 +10,7 @@ from acp_wire.errors import INTERNAL_ERROR, INVALID_PARAMS, RpcError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from acp_wire.schema.agent_capabilities import InitializeResponse
     from acp_wire.schema.cancellation import CancelRequestNotification
     from acp_wire.schema.config_options import SetSessionConfigOptionRequest, SetSessionConfigOptionResponse
     from acp_wire.schema.elicitation import (
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
         AuthenticateRequest,
         AuthenticateResponse,
         InitializeRequest,
-        InitializeResponse,
         LogoutRequest,
         LogoutResponse,
     )
@@ -39,15 +39,17 @@ if TYPE_CHECKING:
         DeleteSessionRequest,
         DeleteSessionResponse,
         ListSessionsRequest,
-        ListSessionsResponse,
         LoadSessionRequest,
-        LoadSessionResponse,
         NewSessionRequest,
-        NewSessionResponse,
         ResumeSessionRequest,
-        ResumeSessionResponse,
         SetSessionModeRequest,
         SetSessionModeResponse,
+    )
+    from acp_wire.schema.session_state import (
+        ListSessionsResponse,
+        LoadSessionResponse,
+        NewSessionResponse,
+        ResumeSessionResponse,
     )
     from acp_wire.schema.session_update import SessionNotification
     from acp_wire.schema.terminals import (
@@ -105,17 +107,20 @@ class Notification(Generic[P]):
 class Request(Notification[P], Generic[P, R]):
     """A method that is answered with a result or an error."""
 
-    __slots__ = ("_result", "result_type")
+    __slots__ = ("_result", "result_chapter", "result_type")
 
-    def __init__(self, name: str, chapter: str, params_type: str, result_type: str) -> None:
+    def __init__(
+        self, name: str, chapter: str, params_type: str, result_type: str, result_chapter: str | None = None
+    ) -> None:
         super().__init__(name, chapter, params_type)
         self.result_type = result_type
+        self.result_chapter = result_chapter or chapter
         self._result: Callable[[Any], Any] | None = None
 
     def result(self, raw: Any) -> R:
         """The typed result; None is taken as `{}`. Raises RpcError(INTERNAL_ERROR) for a peer's malformed result."""
         if self._result is None:
-            self._result = _validator(self.chapter, self.result_type)
+            self._result = _validator(self.result_chapter, self.result_type)
         parsed: R = _parse(self._result, raw, INTERNAL_ERROR, f"{self.name}: malformed result: ", "result")
         return parsed
 
@@ -159,23 +164,23 @@ def _describe(errors: list[Any]) -> str:
 
 
 INITIALIZE: Request[InitializeRequest, InitializeResponse] = Request(
-    "initialize", "initialization", "InitializeRequest", "InitializeResponse"
+    "initialize", "initialization", "InitializeRequest", "InitializeResponse", "agent_capabilities"
 )
 AUTHENTICATE: Request[AuthenticateRequest, AuthenticateResponse] = Request(
     "authenticate", "initialization", "AuthenticateRequest", "AuthenticateResponse"
 )
 LOGOUT: Request[LogoutRequest, LogoutResponse] = Request("logout", "initialization", "LogoutRequest", "LogoutResponse")
 SESSION_NEW: Request[NewSessionRequest, NewSessionResponse] = Request(
-    "session/new", "session", "NewSessionRequest", "NewSessionResponse"
+    "session/new", "session", "NewSessionRequest", "NewSessionResponse", "session_state"
 )
 SESSION_LOAD: Request[LoadSessionRequest, LoadSessionResponse] = Request(
-    "session/load", "session", "LoadSessionRequest", "LoadSessionResponse"
+    "session/load", "session", "LoadSessionRequest", "LoadSessionResponse", "session_state"
 )
 SESSION_RESUME: Request[ResumeSessionRequest, ResumeSessionResponse] = Request(
-    "session/resume", "session", "ResumeSessionRequest", "ResumeSessionResponse"
+    "session/resume", "session", "ResumeSessionRequest", "ResumeSessionResponse", "session_state"
 )
 SESSION_LIST: Request[ListSessionsRequest, ListSessionsResponse] = Request(
-    "session/list", "session", "ListSessionsRequest", "ListSessionsResponse"
+    "session/list", "session", "ListSessionsRequest", "ListSessionsResponse", "session_state"
 )
 SESSION_CLOSE: Request[CloseSessionRequest, CloseSessionResponse] = Request(
     "session/close", "session", "CloseSessionRequest", "CloseSessionResponse"

@@ -6,16 +6,12 @@ from pydantic import Field
 
 from acp_wire.schema._base import (
     NULL_IS_EMPTY,
-    SKIP_INVALID,
     Empty,
-    Lenient,
     Model,
     OfSession,
-    OptionalText,
     Strings,
     Tagged,
 )
-from acp_wire.schema.config_options import ConfigOptions
 
 
 class EnvVariable(Model):
@@ -78,45 +74,9 @@ class ResumeSessionRequest(Model):
     additional_directories: Strings = Field(default_factory=list)
 
 
-class SessionMode(Model):
-    id: str
-    name: str
-    description: OptionalText = None
-
-
-class SessionModeState(Model):
-    current_mode_id: str
-    available_modes: Annotated[list[Annotated[SessionMode, SKIP_INVALID]], Lenient(list, required=True)]
-
-
-class LoadSessionResponse(Model):
-    modes: Annotated[SessionModeState | None, Lenient()] = None
-    config_options: Annotated[ConfigOptions | None, Lenient()] = None
-
-
-class NewSessionResponse(LoadSessionResponse):
-    session_id: str
-
-
-ResumeSessionResponse = LoadSessionResponse
-
-
 class ListSessionsRequest(Model):
     cwd: str | None = None
     cursor: str | None = None
-
-
-class SessionInfo(Model):
-    session_id: str
-    cwd: str
-    additional_directories: Annotated[list[Annotated[str, SKIP_INVALID]], Lenient(list)] = Field(default_factory=list)
-    title: OptionalText = None
-    updated_at: OptionalText = None
-
-
-class ListSessionsResponse(Model):
-    sessions: Annotated[list[Annotated[SessionInfo, SKIP_INVALID]], Lenient(list, required=True)]
-    next_cursor: OptionalText = None
 
 
 class SetSessionModeRequest(Model):
