@@ -1,0 +1,389 @@
+"""One connection, the same class for both ends: ids, pending requests, order, cancellation, the one error boundary.
+
+The reader sorts messages and never waits for a handler: an answer goes to whoever waits for it, a notification is taken
+inline in wire order, a request gets a task of its own, in which jsonrpcserver finds its method and shapes the result.
+What a later line may refer to (the request's id, the scope that cancels it) is registered before that task starts.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import anyio
+import anyio.abc
+from jsonrpcserver import Error, Result, Success
+from jsonrpcserver.async_main import dispatch_to_serializable
+
+from acp_wire import errors, framing
+from acp_wire.errors import ConnectionClosed, RequestTimeout, RpcError
+from acp_wire.methods import (
+    AGENT_NOTIFICATIONS,
+    AGENT_REQUESTS,
+    CLIENT_NOTIFICATIONS,
+    CLIENT_REQUESTS,
+    Notification,
+    Request,
+)
+from acp_wire.streams import Stream
+
+P = TypeVar("P")
+R = TypeVar("R")
+CANCEL_REQUEST = "$/cancel_request"
+Id = int | str | None
+
+
+@dataclass(frozen=True)
+class Served:
+    """The rows that one end answers."""
+
+    requests: tuple[Request[Any, Any], ...]
+    notifications: tuple[Notification[Any], ...]
+
+
+AGENT_SIDE = Served(AGENT_REQUESTS, AGENT_NOTIFICATIONS)
+CLIENT_SIDE = Served(CLIENT_REQUESTS, CLIENT_NOTIFICATIONS)
+
+
+@dataclass(eq=False, slots=True)
+class Call:
+    """One request of the peer's, from the line that brought it to the line that answers it."""
+
+    id: Id
+    method: str
+    raw: Any
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    # What to answer when `scope` was cancelled; without it the answer is the error REQUEST_CANCELLED.
+    if_cancelled: dict[str, Any] | None = None
+    after_answer: list[Callable[[], None]] = field(default_factory=list)
+    at_end: list[Callable[[], None]] = field(default_factory=list)
+
+    def then(self, fn: Callable[[], None]) -> None:
+        """Runs `fn` right after the answer has been written, before anything else is read."""
+        self.after_answer.append(fn)
+
+    def ended(self, fn: Callable[[], None]) -> None:
+        """Runs `fn` when the request is not being handled any more, however that ended, before it is answered."""
+        self.at_end.append(fn)
+
+
+class Connection:
+    """Speaks JSON-RPC 2.0 over `stream`, one message a line, as ACP v1 has it.
+
+    `handlers` has `async def <row.handler>(self, params, call) -> dict` for each request it serves (one that it lacks
+    is answered METHOD_NOT_FOUND) and a plain `def <row.handler>(self, params)` for each notification. Its optional
+    `received(call)` is called by the reader before the request's task starts, and may raise `RpcError`. `on_event(name,
+    fields)` is told of every request in and out and of everything that was refused or ignored.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        handlers: object,
+        served: Served,
+        *,
+        limit: int = framing.LINE_LIMIT,
+        on_event: Callable[[str, dict[str, Any]], None] | None = None,
+    ) -> None:
+        self.stream = stream
+        self.counts: Counter[str] = Counter()
+        self._lines = framing.Lines(limit)
+        self._received: Callable[[Call], None] | None = getattr(handlers, "received", None)
+        self._on_event = on_event
+        self._ids = itertools.count(1)
+        self._pending: dict[int, asyncio.Future[Any]] = {}
+        self._late: dict[int, Callable[[Any], Any]] = {}
+        self._inbound: dict[tuple[type, Id], Call] = {}
+        self._closed = False
+        self._methods = {
+            row.name: self._bound(row, handlers) for row in served.requests if hasattr(handlers, row.handler)
+        }
+        self._notified = {row.name: (row, getattr(handlers, row.handler, None)) for row in served.notifications}
+
+    @property
+    def in_flight(self) -> int:
+        """How many of the peer's requests are being handled."""
+        return len(self._inbound)
+
+    # ── what an end does ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def serve(self) -> None:
+        """Reads until the other end closes, then cancels what is still being answered and returns when it has ended."""
+        async with anyio.create_task_group() as tasks:
+            try:
+                await self._read(tasks)
+            finally:
+                self._closed = True
+                for call in self._inbound.values():
+                    call.scope.cancel()
+                for future in self._pending.values():
+                    if not future.done():
+                        future.set_exception(ConnectionClosed("the other end closed the connection"))
+
+    async def request(
+        self,
+        row: Request[P, R],
+        params: dict[str, Any],
+        *,
+        timeout: float | None = None,
+        late: Callable[[R], None] | None = None,
+    ) -> R:
+        """Asks the peer and returns its typed answer.
+
+        Raises `RpcError` (its error, or an answer that is malformed), `RequestTimeout` after `timeout` seconds,
+        `ConnectionClosed`. When it gives up or is cancelled the peer is told with `$/cancel_request`; a result that
+        comes all the same goes to `late`, for what has to be given back (a terminal, say), and is ignored without it.
+        """
+        if self._closed:
+            raise ConnectionClosed("the connection is closed")
+        request_id = next(self._ids)
+        future = self._pending[request_id] = asyncio.get_running_loop().create_future()
+        began = time.perf_counter()
+        outcome = "cancelled"
+        try:
+            self._write({"jsonrpc": "2.0", "id": request_id, "method": row.name, "params": params})
+            with anyio.fail_after(timeout):
+                raw = await future
+            outcome = "answered"
+        except TimeoutError:
+            outcome = "timeout"
+            raise RequestTimeout(f"{row.name} was not answered in {timeout:g} s") from None
+        except (RpcError, ConnectionClosed):
+            outcome = "error"
+            raise
+        finally:
+            del self._pending[request_id]
+            if outcome in ("timeout", "cancelled"):
+                self._tell_cancelled(request_id)
+                if late is not None:
+                    self._late[request_id] = lambda raw: late(row.result(raw))
+            self._event("request.sent", method=row.name, id=request_id, ms=_ms(began), outcome=outcome)
+        return row.result(raw)
+
+    def post(self, row: Request[Any, Any], params: dict[str, Any]) -> None:
+        """Sends a request whose answer nobody waits for. Does nothing when the other end is gone."""
+        request_id = next(self._ids)
+        self._late[request_id] = _as_it_is
+        with contextlib.suppress(ConnectionClosed):
+            self._write({"jsonrpc": "2.0", "id": request_id, "method": row.name, "params": params})
+
+    def notify(self, row: Notification[Any], params: dict[str, Any]) -> None:
+        """Sends a notification, in order with everything else that is written. Raises `ConnectionClosed`."""
+        self._write({"jsonrpc": "2.0", "method": row.name, "params": params})
+
+    def write_lines(self, lines: bytes) -> None:
+        """Writes messages that are encoded already, whole lines. The chunk path's way in."""
+        self.stream.write(lines)
+
+    # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _read(self, tasks: anyio.abc.TaskGroup) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            try:
+                while data := await self.stream.receive():
+                    for line in self._lines.feed(data):
+                        self._take(line, tasks)
+            except framing.StreamUnusable:
+                self._refuse(None, RpcError(errors.INVALID_REQUEST, "No newline in sight: closing the connection"))
+                return
+            if last := self._lines.finish():
+                self._take(last, tasks)
+
+    def _take(self, line: bytes | framing.LineTooLong, tasks: anyio.abc.TaskGroup) -> None:
+        if isinstance(line, framing.LineTooLong):
+            self._refuse(None, RpcError(errors.INVALID_REQUEST, "The line is too long; send less in one message"))
+            return
+        if not line or line.isspace():
+            return
+        try:
+            message = framing.decode(line)
+        except framing.NotJson as why:
+            self._refuse(None, RpcError(errors.PARSE_ERROR, f"Parse error: {why}"))
+            return
+        if type(message) is not dict:
+            what = "Batches are not part of ACP" if type(message) is list else "A message is a JSON object"
+            self._refuse(None, RpcError(errors.INVALID_REQUEST, what))
+        elif "method" not in message and ("result" in message or "error" in message):
+            self._take_answer(message)
+        elif fault := _envelope_fault(message):
+            self._refuse(_readable_id(message), RpcError(errors.INVALID_REQUEST, fault))
+        elif "id" in message:
+            self._take_request(Call(message["id"], message["method"], message.get("params")), tasks)
+        else:
+            self._take_notification(message["method"], message.get("params"))
+
+    def _take_answer(self, message: dict[str, Any]) -> None:
+        request_id = message.get("id")
+        future = self._pending.get(request_id) if type(request_id) is int else None
+        late = self._late.pop(request_id, None) if type(request_id) is int else None
+        if late is not None:
+            if "error" not in message:
+                with contextlib.suppress(RpcError):
+                    late(message["result"])
+        elif future is None or future.done():
+            self._ignored("answer.unknown", id=request_id)
+        elif "error" not in message:
+            future.set_result(message["result"])
+        else:
+            future.set_exception(_answered_error(message["error"]))
+
+    def _take_notification(self, method: str, raw: Any) -> None:
+        if method == CANCEL_REQUEST:
+            request_id = raw.get("requestId") if isinstance(raw, dict) else None
+            if call := self._inbound.get((type(request_id), request_id)) if _is_id(request_id) else None:
+                call.scope.cancel()
+            return
+        row, handler = self._notified.get(method, (None, None))
+        if row is None or handler is None:
+            self._ignored("notification.unknown", method=method)
+            return
+        try:
+            handler(row.params(raw))
+        except RpcError as why:
+            self._ignored("notification.malformed", method=method, reason=why.message)
+        except Exception as exc:  # the boundary: a handler's fault must not end the connection
+            self._event("handler.failed", method=method, error=exc)
+
+    def _take_request(self, call: Call, tasks: anyio.abc.TaskGroup) -> None:
+        key = (type(call.id), call.id)
+        if key in self._inbound:
+            self._refuse(
+                call.id, RpcError(errors.INVALID_REQUEST, "This id belongs to a request that is still running")
+            )
+            return
+        try:
+            if self._received is not None:
+                self._received(call)
+        except RpcError as why:
+            self._refuse(call.id, why)
+            return
+        self._inbound[key] = call
+        tasks.start_soon(self._answer, call, key)
+
+    # ── answering ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _answer(self, call: Call, key: tuple[type, Id]) -> None:
+        began = time.perf_counter()
+        try:
+            # Shielded, because jsonrpcserver gathers its handlers in tasks that anyio does not own: they are cancelled
+            # by the scope that is opened inside them, or not at all.
+            with anyio.CancelScope(shield=True):
+                answer = await dispatch_to_serializable(
+                    {"jsonrpc": "2.0", "id": call.id, "method": call.method},
+                    methods=self._methods,
+                    context=call,
+                    deserializer=_as_it_is,
+                    validator=_as_it_is,
+                )
+        finally:
+            del self._inbound[key]
+            for fn in call.at_end:
+                fn()
+        self._event("request.served", method=call.method, id=call.id, ms=_ms(began), code=_code(answer))
+        if self._closed_to_writing(answer, call):
+            return
+        for fn in call.after_answer:
+            fn()
+
+    def _closed_to_writing(self, answer: Any, call: Call) -> bool:
+        try:
+            self._write(answer)
+        except ConnectionClosed:
+            return True
+        except (TypeError, ValueError) as exc:
+            self._event("handler.failed", method=call.method, error=exc)
+            self._refuse(call.id, RpcError(errors.INTERNAL_ERROR, "Internal error"))
+        return False
+
+    def _bound(self, row: Request[Any, Any], handlers: object) -> Callable[[Call], Any]:
+        handler = getattr(handlers, row.handler)
+
+        async def run(call: Call, /) -> Result:
+            failure: RpcError = RpcError(errors.REQUEST_CANCELLED, "Request cancelled")
+            with call.scope:
+                try:
+                    result = await handler(row.params(call.raw), call)
+                    if call.if_cancelled is None or not call.scope.cancel_called:
+                        return Success(result)
+                except RpcError as why:
+                    failure = why
+                except Exception as exc:  # the boundary: whole to the log, short to the wire
+                    self._event("handler.failed", method=row.name, error=exc)
+                    failure = RpcError(errors.INTERNAL_ERROR, "Internal error")
+            if call.scope.cancel_called and call.if_cancelled is not None:
+                return Success(call.if_cancelled)
+            return _error(failure)
+
+        return run
+
+    def _refuse(self, request_id: Id, why: RpcError) -> None:
+        self._ignored("message.refused", id=request_id, code=why.code, reason=why.message)
+        self._write({"jsonrpc": "2.0", "id": request_id, "error": why.as_dict()})
+
+    def _write(self, message: Any) -> None:
+        self.stream.write(framing.encode(message))
+
+    def _tell_cancelled(self, request_id: int) -> None:
+        if not self._closed:
+            with contextlib.suppress(ConnectionClosed):
+                self._write({"jsonrpc": "2.0", "method": CANCEL_REQUEST, "params": {"requestId": request_id}})
+
+    def _ignored(self, name: str, **fields: Any) -> None:
+        self.counts[name] += 1
+        self._event(name, **fields)
+
+    def _event(self, name: str, **fields: Any) -> None:
+        if self._on_event is not None:
+            self._on_event(name, fields)
+
+
+def _as_it_is(message: Any) -> Any:
+    return message
+
+
+def _is_id(value: Any) -> bool:
+    return value is None or type(value) is int or type(value) is str
+
+
+def _readable_id(message: dict[str, Any]) -> Id:
+    value = message.get("id")
+    return value if _is_id(value) else None
+
+
+def _envelope_fault(message: dict[str, Any]) -> str | None:
+    if message.get("jsonrpc") != "2.0":
+        return 'The member "jsonrpc" must be "2.0"'
+    if type(message.get("method")) is not str:
+        return 'The member "method" must be a string'
+    if not _is_id(message.get("id")):
+        return "An id is a string, an integer or null"
+    return None
+
+
+def _answered_error(error: Any) -> RpcError:
+    if not isinstance(error, dict):
+        return RpcError(errors.INTERNAL_ERROR, "the peer answered with a malformed error")
+    code = error.get("code")
+    message = error.get("message")
+    return RpcError(
+        code if type(code) is int else errors.INTERNAL_ERROR,
+        message if isinstance(message, str) else "the peer answered with an error",
+        error.get("data"),
+    )
+
+
+def _error(why: RpcError) -> Result:
+    return Error(why.code, why.message, why.data) if why.data is not None else Error(why.code, why.message)
+
+
+def _code(answer: Any) -> int | None:
+    error = answer.get("error") if isinstance(answer, dict) else None
+    return error["code"] if error else None
+
+
+def _ms(began: float) -> float:
+    return round((time.perf_counter() - began) * 1000, 3)

@@ -1,0 +1,126 @@
+"""Bytes in, lines out; message in, bytes out. Pure: nothing here waits or touches a descriptor.
+
+One message is one line of UTF-8 JSON ended by a newline (ACP v1, transports). orjson reads and writes first; what it
+refuses goes to the standard library, which keeps lone surrogates, integers over 64 bits and exact ids.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+LINE_LIMIT = 64 * 1024 * 1024
+BOM = b"\xef\xbb\xbf"
+
+
+class LineTooLong(Exception):
+    """A line went over the limit; what follows up to its newline is thrown away."""
+
+
+class StreamUnusable(Exception):
+    """Twice the limit went by without a newline: there are no messages to be had from this peer."""
+
+
+class NotJson(ValueError):
+    """The line holds no JSON value, or one that cannot be carried (NaN, infinity, invalid UTF-8, nested too deep)."""
+
+
+class Lines:
+    """Cuts a stream of bytes into lines, at most `limit` bytes each.
+
+    `feed` yields each complete line without its newline, and a `LineTooLong` in the place of one that is over the
+    limit, as soon as that is known. It raises `StreamUnusable` when another `limit` bytes bring no newline.
+    """
+
+    def __init__(self, limit: int = LINE_LIMIT) -> None:
+        self._limit = limit
+        self._held: list[bytes] = []
+        self._size = 0
+        self._discarded: int | None = None
+
+    def feed(self, data: bytes) -> Iterator[bytes | LineTooLong]:
+        """Takes what has arrived; `data` may hold no newline, or many."""
+        if b"\n" not in data:
+            yield from self._hold(data)
+            return
+        first, *rest = data.split(b"\n")
+        last = rest.pop()
+        yield from self._hold(first)
+        if self._discarded is None:
+            line = first if len(self._held) == 1 else b"".join(self._held)
+            self._reset()
+            yield line
+        self._reset()
+        for line in rest:
+            yield line if len(line) <= self._limit else LineTooLong()
+        yield from self._hold(last)
+
+    def finish(self) -> bytes:
+        """What stands after the last newline, when the stream has ended."""
+        line = b"".join(self._held)
+        self._reset()
+        return line
+
+    def _reset(self) -> None:
+        self._held, self._size, self._discarded = [], 0, None
+
+    def _hold(self, data: bytes) -> Iterator[LineTooLong]:
+        if self._discarded is not None:
+            self._discarded += len(data)
+            if self._discarded > self._limit:
+                raise StreamUnusable
+            return
+        self._size += len(data)
+        if self._size <= self._limit:
+            self._held.append(data)
+            return
+        over = self._size - self._limit
+        self._held, self._size, self._discarded = [], 0, over
+        yield LineTooLong()
+        if over > self._limit:
+            raise StreamUnusable
+
+
+def decode(line: bytes) -> Any:
+    """The JSON value of one line. Raises `NotJson`."""
+    try:
+        message = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return _decode_slowly(line)
+    # orjson turns an integer over 64 bits into a float, and an id has to go back exactly as it came.
+    if type(message) is dict and type(message.get("id")) is float:
+        return _decode_slowly(line)
+    return message
+
+
+def _decode_slowly(line: bytes) -> Any:
+    try:
+        text = line.removeprefix(BOM).decode("utf-8")
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+    except RecursionError:
+        raise NotJson("nested too deep") from None
+    except UnicodeDecodeError:
+        raise NotJson("not valid UTF-8") from None
+    except ValueError:
+        raise NotJson("not valid JSON") from None
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(name)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("out of range")
+    return value
+
+
+def encode(message: Any) -> bytes:
+    """One message as a line, its newline included. Raises `ValueError` for NaN, `TypeError` for what is not JSON."""
+    try:
+        return orjson.dumps(message, option=orjson.OPT_APPEND_NEWLINE)
+    except orjson.JSONEncodeError:
+        return json.dumps(message, allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n"
