@@ -76,8 +76,9 @@ class Connection:
 
     `handlers` has `async def <row.handler>(self, params, call) -> dict` for each request it serves (one that it lacks
     is answered METHOD_NOT_FOUND) and a plain `def <row.handler>(self, params)` for each notification. Its optional
-    `received(call)` is called by the reader before the request's task starts, and may raise `RpcError`. `on_event(name,
-    fields)` is told of every request in and out and of everything that was refused or ignored.
+    `received(call)` is called by the reader before the request's task starts, and may raise `RpcError`; its optional
+    `closed()` when the other end has closed. `on_event(name, fields)` is told of every request in and out and of
+    everything that was refused or ignored.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Connection:
         self.counts: Counter[str] = Counter()
         self._lines = framing.Lines(limit)
         self._received: Callable[[Call], None] | None = getattr(handlers, "received", None)
+        self._peer_closed: Callable[[], None] | None = getattr(handlers, "closed", None)
         self._on_event = on_event
         self._ids = itertools.count(1)
         self._pending: dict[int, asyncio.Future[Any]] = {}
@@ -118,6 +120,8 @@ class Connection:
                 await self._read(tasks)
             finally:
                 self._closed = True
+                if self._peer_closed is not None:
+                    self._peer_closed()
                 for call in self._inbound.values():
                     call.scope.cancel()
                 for future in self._pending.values():

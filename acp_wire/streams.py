@@ -76,14 +76,15 @@ class FdStream:
 
     async def receive(self) -> bytes:
         await asyncio.sleep(0)  # a peer that floods us must not starve the tasks that answer it
-        while not self._other_end_gone.is_set():
+        while True:
             try:
                 return os.read(self._read_fd, CHUNK)
             except BlockingIOError:
+                if self._other_end_gone.is_set():
+                    return b""
                 await self._readable_or_gone()
             except OSError:
-                break
-        return b""
+                return b""
 
     async def _readable_or_gone(self) -> None:
         """A client that closed only its reading side is as gone as one that closed both."""
