@@ -60,6 +60,7 @@ _formats = jsonschema.FormatChecker(formats=())
 for _name, (_low, _high) in _RANGES.items():
     _formats.checks(_name)(lambda it, low=_low, high=_high: not isinstance(it, int) or low <= it <= high)
 _Validator = extend(jsonschema.Draft202012Validator, {"oneOf": _one_of})
+_whole = _Validator(SCHEMA, format_checker=_formats)
 
 
 @cache
@@ -72,6 +73,11 @@ def check(definition: str, value: Any, what: str = "") -> None:
     error = best_match(_validator(definition).iter_errors(value))
     if error is not None:
         raise AssertionError(f"{what or definition}: {error.json_path}: {error.message}")
+
+
+def schema_accepts(schema: Json, value: Any) -> bool:
+    """Whether a part of the schema, such as one property, accepts `value`."""
+    return bool(_whole.evolve(schema={**schema, "$defs": DEFS}).is_valid(value))
 
 
 def check_message(message: Any, sender: Side, pending: Pending) -> None:
