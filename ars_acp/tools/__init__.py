@@ -1,0 +1,31 @@
+"""The tools the model may call. Each is a module here that holds one `TOOL`; it is loaded when first asked for."""
+
+import importlib
+
+from ars_acp.tools.tool import Tool
+
+TOOLS = (
+    "read_file",
+    "list_files",
+    "search_in_project",
+    "git_diff",
+    "write_file",
+    "run_command",
+    "prompt_user",
+    "update_plan",
+)
+
+
+def find(name: str) -> Tool | None:
+    """The tool of that name, in either spelling ("git_diff" or "git.diff"); None where there is none."""
+    module = name.replace(".", "_")
+    if module not in TOOLS:
+        return None
+    tool: Tool = importlib.import_module(f"{__name__}.{module}").TOOL
+    return tool
+
+
+def offered(can: frozenset[str]) -> list[Tool]:
+    """The tools that a client with these abilities (`Hands.can`) lets work, in a fixed order."""
+    tools = [find(name) for name in TOOLS]
+    return [tool for tool in tools if tool is not None and tool.needs <= can]
