@@ -1,0 +1,246 @@
+"""What an agent sees of us: one method per ACP client method, over the workspaces of its sessions.
+
+Updates are taken inline by the connection's reader, so they reach a session in wire order and before the answer that
+ends their turn. Whatever the agent asks is answered, also when the person has cancelled meanwhile.
+"""
+
+import contextlib
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import anyio.lowlevel
+
+from acp_wire.connection import Call
+from acp_wire.errors import INVALID_PARAMS, METHOD_NOT_FOUND, NOT_FOUND, RpcError
+from connector.child import Exit
+from connector.permissions import Policy, act_of, decide, deny_all, merged
+from connector.terminals import Terminal
+from connector.workspace import Workspace
+
+if TYPE_CHECKING:
+    from acp_wire.schema.elicitation import (
+        CompleteElicitationNotification,
+        ElicitationFormMode,
+        ElicitationOtherMode,
+        ElicitationUrlMode,
+    )
+    from acp_wire.schema.file_system import ReadTextFileRequest, WriteTextFileRequest
+    from acp_wire.schema.permission import RequestPermissionRequest
+    from acp_wire.schema.session_update import SessionNotification
+    from acp_wire.schema.terminals import CreateTerminalRequest, OfTerminal
+    from acp_wire.schema.tool_calls import ToolCall, ToolCallUpdate
+
+EARLY_SESSIONS = 16
+EARLY_UPDATES = 10_000
+CANCELLED: dict[str, Any] = {"outcome": {"outcome": "cancelled"}}
+
+# One of the models of `acp_wire.schema.session_update`.
+Update = Any
+OnUpdate = Callable[[Update], None]
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What a person did with a form; `content` counts when it was accepted."""
+
+    action: Literal["accept", "decline", "cancel"]
+    content: dict[str, Any] = field(default_factory=dict)
+
+
+Fill = Callable[["ElicitationFormMode"], Awaitable[Filled]]
+
+
+@dataclass(eq=False)
+class Hands:
+    """One session as the agent's requests meet it."""
+
+    workspace: Workspace
+    on_update: OnUpdate
+    # Between session/cancel and the end of the turn every question is answered `cancelled`.
+    cancelled: bool = False
+    asking: set[Call] = field(default_factory=set)
+    tool_calls: "dict[str, ToolCall | ToolCallUpdate]" = field(default_factory=dict)
+
+
+class Client:
+    """Serves one agent connection (`CLIENT_SIDE`). `policy` answers permission requests, `fill` shows forms.
+
+    Without `fill` forms are not advertised; with `writes=False` neither is fs/write_text_file.
+    """
+
+    def __init__(self, *, policy: Policy = deny_all, fill: Fill | None = None, writes: bool = True) -> None:
+        self.counts: Counter[str] = Counter()
+        self._policy = policy
+        self._fill = fill
+        self._writes = writes
+        self._sessions: dict[str, Hands] = {}
+        self._early: dict[str, deque[Update]] = {}
+
+    def capabilities(self) -> dict[str, Any]:
+        """The `clientCapabilities` of initialize: exactly what is served here."""
+        offered: dict[str, Any] = {
+            "fs": {"readTextFile": True, "writeTextFile": self._writes},
+            "terminal": True,
+            "session": {"notices": {}},
+        }
+        if self._fill is not None:
+            offered["elicitation"] = {"form": {}}
+        return offered
+
+    def add(self, session_id: str, workspace: Workspace, on_update: OnUpdate) -> None:
+        """Serves `session_id` from here on; `on_update` gets what the agent had reported too early, then the rest."""
+        self._sessions[session_id] = Hands(workspace, on_update)
+        for update in self._early.pop(session_id, ()):
+            self._deliver(self._sessions[session_id], update)
+
+    async def remove(self, session_id: str) -> None:
+        """Ends the session's terminals and forgets it."""
+        hands = self._sessions.pop(session_id, None)
+        if hands is not None:
+            await hands.workspace.close()
+
+    def begin_turn(self, session_id: str) -> None:
+        """Questions are asked again, after a cancelled turn."""
+        self._sessions[session_id].cancelled = False
+
+    def cancel(self, session_id: str) -> None:
+        """Answers what is being asked `cancelled`, and whatever else the turn may still ask."""
+        hands = self._sessions[session_id]
+        hands.cancelled = True
+        for call in list(hands.asking):
+            call.scope.cancel()
+
+    def inside(self, session_id: str, path: str) -> bool:
+        """Whether `path` lies inside the session's roots; for `permissions.allow_reads`."""
+        hands = self._sessions.get(session_id)
+        return hands is not None and hands.workspace.files.contains(path)
+
+    # ── what agents ask for, in the order of the specification ──────────────────────────────────────────────────────
+
+    def session_update(self, params: "SessionNotification") -> None:
+        """Passes an update on, or keeps it until its session is known."""
+        if hands := self._sessions.get(params.session_id):
+            self._deliver(hands, params.update)
+            return
+        if params.session_id not in self._early and len(self._early) >= EARLY_SESSIONS:
+            del self._early[next(iter(self._early))]
+        self._early.setdefault(params.session_id, deque(maxlen=EARLY_UPDATES)).append(params.update)
+
+    async def session_request_permission(self, params: "RequestPermissionRequest", call: Call) -> dict[str, Any]:
+        """Lets the policy decide; `cancelled` when the turn is."""
+        hands = self._hands(params.session_id)
+        known = hands.tool_calls.get(params.tool_call.tool_call_id)
+        act = act_of(params.session_id, params.options, params.tool_call, known)
+        async with _asking(hands, call, CANCELLED):
+            return (await decide(act, self._policy)).outcome()
+
+    async def fs_read_text_file(self, params: "ReadTextFileRequest", call: Call) -> dict[str, Any]:
+        """The text of a file inside the session's roots."""
+        workspace = self._hands(params.session_id).workspace
+        return {"content": await workspace.read(params.path, line=params.line, limit=params.limit)}
+
+    async def fs_write_text_file(self, params: "WriteTextFileRequest", call: Call) -> dict[str, Any]:
+        """Replaces a file inside the session's roots."""
+        if not self._writes:
+            raise RpcError(METHOD_NOT_FOUND, "Writing files is not offered")
+        await self._hands(params.session_id).workspace.write(params.path, params.content)
+        return {}
+
+    async def terminal_create(self, params: "CreateTerminalRequest", call: Call) -> dict[str, Any]:
+        """Starts a command and answers at once."""
+        terminals = self._hands(params.session_id).workspace.terminals
+        env = {variable.name: variable.value for variable in params.env}
+        terminal_id = terminals.create(
+            params.command, params.args, env=env, cwd=params.cwd, output_limit=params.output_byte_limit
+        )
+        return {"terminalId": terminal_id}
+
+    async def terminal_output(self, params: "OfTerminal", call: Call) -> dict[str, Any]:
+        """What the command has written so far, and how it ended if it has."""
+        terminal = self._terminal(params)
+        answer: dict[str, Any] = {"output": terminal.output(), "truncated": terminal.tail.dropped}
+        if terminal.child.exit is not None:
+            answer["exitStatus"] = _exit_status(terminal.child.exit)
+        return answer
+
+    async def terminal_wait_for_exit(self, params: "OfTerminal", call: Call) -> dict[str, Any]:
+        """Answers when the command has ended."""
+        return _exit_status(await self._terminal(params).wait())
+
+    async def terminal_kill(self, params: "OfTerminal", call: Call) -> dict[str, Any]:
+        """Kills the command and what it has started; its output stays."""
+        await self._terminal(params).child.kill()
+        return {}
+
+    async def terminal_release(self, params: "OfTerminal", call: Call) -> dict[str, Any]:
+        """Ends the terminal and its id."""
+        await self._hands(params.session_id).workspace.terminals.release(params.terminal_id)
+        return {}
+
+    async def elicitation_create(
+        self, params: "ElicitationFormMode | ElicitationUrlMode | ElicitationOtherMode", call: Call
+    ) -> dict[str, Any]:
+        """Shows a form; `cancel` when the turn is cancelled."""
+        if self._fill is None:
+            raise RpcError(METHOD_NOT_FOUND, "Forms are not offered")
+        from acp_wire.schema.elicitation import ElicitationFormMode
+
+        if not isinstance(params, ElicitationFormMode):
+            raise RpcError(INVALID_PARAMS, "Only the mode `form` is offered")
+        hands = self._hands(params.session_id) if params.session_id is not None else None
+        async with _asking(hands, call, {"action": "cancel"}):
+            filled = await self._fill(params)
+        if filled.action == "accept":
+            return {"action": "accept", "content": filled.content}
+        return {"action": filled.action}
+
+    def elicitation_complete(self, params: "CompleteElicitationNotification") -> None:
+        """Belongs to the URL mode, which is not offered."""
+        self.counts["elicitation.unknown"] += 1
+
+    # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _deliver(self, hands: Hands, update: Update) -> None:
+        kind = update.session_update
+        if kind in ("tool_call", "tool_call_update"):
+            # An update may come before its tool call: then it stands for it.
+            known = hands.tool_calls.get(update.tool_call_id)
+            hands.tool_calls[update.tool_call_id] = update if known is None else merged(known, update)
+            if update.status in ("completed", "failed"):
+                del hands.tool_calls[update.tool_call_id]
+        elif type(update).__name__ == "UnknownUpdate":
+            self.counts["update.unknown"] += 1
+            return
+        hands.on_update(update)
+
+    def _hands(self, session_id: str) -> Hands:
+        try:
+            return self._sessions[session_id]
+        except KeyError:
+            raise RpcError(NOT_FOUND, "No such session", {"sessionId": session_id}) from None
+
+    def _terminal(self, params: "OfTerminal") -> Terminal:
+        return self._hands(params.session_id).workspace.terminals.get(params.terminal_id)
+
+
+def _exit_status(ended: Exit) -> dict[str, Any]:
+    return {"exitCode": ended.code, "signal": ended.signal}
+
+
+@contextlib.asynccontextmanager
+async def _asking(hands: Hands | None, call: Call, if_cancelled: dict[str, Any]) -> AsyncIterator[None]:
+    """While the person is asked: a cancel answers for them, at once when the turn is cancelled already."""
+    call.if_cancelled = if_cancelled
+    if hands is None:  # a question that belongs to no session
+        yield
+        return
+    hands.asking.add(call)
+    try:
+        if hands.cancelled:
+            call.scope.cancel()
+        await anyio.lowlevel.checkpoint()
+        yield
+    finally:
+        hands.asking.discard(call)
