@@ -125,16 +125,18 @@ class ElicitationSchema(Model):
 
 
 class _Scope(Model):
-    session_id: str | None = None
+    session_id: OptionalText = None
     tool_call_id: OptionalText = None
     request_id: RequestId = None
 
     @model_validator(mode="before")
     @classmethod
     def _has_a_scope(cls, raw: Any) -> Any:
-        # A requestId may be null and still name a request, so the keys decide, not the values.
-        if isinstance(raw, dict) and raw.keys().isdisjoint(("sessionId", "requestId", "session_id", "request_id")):
-            raise PydanticCustomError("no_scope", "one of 'sessionId' and 'requestId' is required")
+        if isinstance(raw, dict):
+            session = raw.get("sessionId", raw.get("session_id"))
+            # A requestId may be null and still name a request, so the key decides, not the value.
+            if not isinstance(session, str) and raw.keys().isdisjoint(("requestId", "request_id")):
+                raise PydanticCustomError("no_scope", "one of 'sessionId' and 'requestId' is required")
         return raw
 
 
