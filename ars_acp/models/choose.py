@@ -14,12 +14,16 @@ OPENAI = "https://api.openai.com/v1"
 
 def make_model(settings: "Settings") -> "Model":
     """Builds it, without connecting anywhere. Raises `SettingsError` for a script or endpoint that cannot be used."""
+    from ars_acp.models.script import ScriptError
+
     try:
         if settings.script:
-            model: Model = model_class("scripted")(settings.script)
+            model: Model = model_class("scripted").load(settings.script)
             return model
         return _endpoint(settings)
-    except (ValueError, OSError) as exc:
+    except OSError as exc:
+        raise SettingsError(f"setting script: {exc.strerror}: {settings.script}") from None
+    except (ValueError, ScriptError) as exc:
         raise SettingsError(str(exc)) from None
 
 

@@ -1,0 +1,164 @@
+"""`ars-acp`: argv → Settings → a stream → serve(Agent).
+
+Exit codes: 0 the client closed the connection · 1 wrong usage or settings · 2 our own failure · 3 the client went away
+in the middle of a turn (GATEWAY_UNREACHABLE) · 130 interrupted.
+"""
+
+import gc
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ars_acp.errors import GATEWAY_UNREACHABLE, SettingsError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from ars_acp.log import Log
+    from ars_acp.settings import Settings
+
+DONE, USAGE, FAILED, STOPPED_EARLY, INTERRUPTED = 0, 1, 2, 3, 130
+# A turn that is cancelled at the end has this long to close; then the process goes all the same.
+CLOSING_SECONDS = 1.5
+EXPLANATION = """\
+ars-acp is the agent's end of the Agent Client Protocol: it speaks JSON-RPC with an editor on stdin and stdout, and
+there is nothing to type here. To talk to it in this terminal run `ars chat`; to use it in an editor name `ars-acp` as
+its agent command. `ars-acp --help` lists the settings, `ars-acp login` keeps an API key.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the program and returns its exit code; as the agent it ends the process itself, without delay."""
+    gc.disable()  # what is imported stays; collecting in between costs a tenth of the start
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        chosen = vars(_parser().parse_args(arguments)) if arguments else {}
+        return _login() if chosen.pop("action", None) == "login" else _serve(chosen)
+    except SettingsError as exc:
+        print(f"ars-acp: {exc}", file=sys.stderr)
+        return USAGE
+
+
+def _login() -> int:
+    from ars_acp.login import login
+
+    written = login()
+    if written is None:
+        print("\nnothing was written", file=sys.stderr)
+        return INTERRUPTED
+    print(f"written to {written}")
+    return DONE
+
+
+def _serve(chosen: dict[str, Any]) -> int:
+    if os.isatty(0):
+        print(EXPLANATION, end="")
+        return DONE
+    import anyio
+
+    from ars_acp.log import open_log
+    from ars_acp.models.choose import make_model
+    from ars_acp.redact import redact
+    from ars_acp.settings import load
+
+    settings = load(chosen)
+    redact.add(settings.api_key.get_secret_value() if settings.api_key else None)
+    try:
+        log = open_log(settings.log_level, settings.log_file)
+    except OSError as exc:
+        raise SettingsError(f"setting log_file: {exc.strerror}") from None
+    if settings.script:
+        make_model(settings)  # a fault in a script is told at the start
+    try:
+        code = anyio.run(_run, settings, partial(load, chosen), log)
+    except Exception as exc:  # the boundary: whole to the log, one line to whoever reads stderr
+        log.error("agent.failed", exc_info=exc)
+        print(f"ars-acp: failed: {type(exc).__name__}; the log has the details", file=sys.stderr)
+        code = FAILED
+    log.close()
+    # Taking apart what is loaded would cost a third of a second that nobody needs.
+    os._exit(code)
+
+
+async def _run(settings: "Settings", reload: "Callable[[], Settings]", log: "Log") -> int:
+    import anyio
+
+    from acp_wire.connection import AGENT_SIDE, Connection
+    from acp_wire.streams import stdio
+    from ars_acp.agent import Agent
+    from ars_acp.models.choose import make_model
+    from ars_acp.settings import open_sessions
+
+    store = open_sessions(settings)
+    code = DONE
+    async with stdio() as stream, anyio.create_task_group() as background:
+        agent = Agent(settings, store, log, make_model=make_model, reload=reload, later=background.start_soon)
+        connection = Connection(stream, agent, AGENT_SIDE, limit=settings.max_line, on_event=partial(_log_event, log))
+        agent.connection = connection
+        with anyio.CancelScope() as serving:
+            background.start_soon(_until_signalled, serving)
+            await connection.serve()
+        if serving.cancel_called:
+            code = INTERRUPTED
+        elif agent.was_busy:
+            log.error(
+                "gateway.unreachable", code=GATEWAY_UNREACHABLE, reason="the client closed in the middle of a turn"
+            )
+            code = STOPPED_EARLY
+        background.cancel_scope.cancel()
+    return code
+
+
+async def _until_signalled(serving: Any) -> None:
+    import signal
+
+    import anyio
+
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            serving.cancel()
+            return
+
+
+def _log_event(log: "Log", name: str, fields: dict[str, Any]) -> None:
+    error = fields.pop("error", None)
+    if error is not None:
+        log.error(name, exc_info=error, **fields)
+    elif name.startswith("request."):
+        log.info(name, **fields)
+    else:
+        log.warning(name, **fields)
+
+
+def _parser() -> "argparse.ArgumentParser":
+    import argparse
+
+    from ars_acp import __version__
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise SettingsError(f"{message} (see `ars-acp --help`)")
+
+    parser = Parser(
+        prog="ars-acp",
+        description="The ARS coding agent: speaks ACP (JSON-RPC 2.0) on stdin and stdout.",
+        epilog="Every setting can be given as ARS_<NAME> in the environment too; OPENAI_API_KEY, OPENAI_BASE_URL and "
+        "OPENAI_MODEL name the model's endpoint. Exit codes: 0 done, 1 wrong usage or settings, 2 failure, 3 the "
+        "client went away in the middle of a turn, 130 interrupted.",
+    )
+    parser.add_argument(
+        "action", nargs="?", choices=["acp", "login"], help="acp: serve (the default); login: keep a key"
+    )
+    parser.add_argument("--version", action="version", version=f"ars-acp {__version__}")
+    parser.add_argument("--script", metavar="FILE", help="play a scripted model instead of calling one")
+    parser.add_argument("--mode", choices=["ask", "accept-edits", "read-only", "full"], help="what needs permission")
+    parser.add_argument("--store", metavar="URL", help="where sessions are kept: memory:, jsonl:/directory")
+    parser.add_argument("--log-file", metavar="FILE", help="the log goes here instead of stderr")
+    parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"])
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""`Hands` over an ACP v1 client: fs/*, terminal/*, session/request_permission, elicitation/create."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from acp_wire import methods
+from acp_wire.connection import Connection
+from acp_wire.errors import NOT_FOUND, ConnectionClosed, RequestTimeout, RpcError
+from ars_acp.hands import Form, NotFound, Ran, Refused, Timeout, Unsupported
+from ars_acp.redact import redact
+
+if TYPE_CHECKING:
+    from acp_wire.schema.initialization import ClientCapabilities
+    from ars_acp.settings import Settings
+
+
+class AcpHands:
+    """The hands of one session."""
+
+    def __init__(self, connection: Connection, session_id: str, can: frozenset[str], settings: "Settings") -> None:
+        self.can = can
+        self._connection = connection
+        self._session_id = session_id
+        self._settings = settings
+
+    async def read(self, path: str, *, line: int | None = None, limit: int | None = None) -> str:
+        params: dict[str, Any] = {"sessionId": self._session_id, "path": path}
+        params |= {key: value for key, value in (("line", line), ("limit", limit)) if value is not None}
+        async with _client_errors(path):
+            answer = await self._connection.request(
+                methods.FS_READ_TEXT_FILE, params, timeout=self._settings.client_seconds
+            )
+        return answer.content
+
+    async def write(self, path: str, text: str) -> None:
+        params = {"sessionId": self._session_id, "path": path, "content": text}
+        async with _client_errors(path):
+            await self._connection.request(methods.FS_WRITE_TEXT_FILE, params, timeout=self._settings.client_seconds)
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str,
+        timeout: float,
+        output_limit: int,
+        started: Callable[[str], None] | None = None,
+    ) -> Ran:
+        terminal = await self._create(argv, cwd, output_limit)
+        ended = False
+        try:
+            if started is not None:
+                started(terminal["terminalId"])
+            timed_out = False
+            try:
+                async with _client_errors(argv[0]):
+                    exit_status = await self._connection.request(
+                        methods.TERMINAL_WAIT_FOR_EXIT, terminal, timeout=timeout
+                    )
+                exit_code, signal = exit_status.exit_code, exit_status.signal
+            except Timeout:
+                timed_out, exit_code, signal = True, None, None
+                await self._ask_terminal(methods.TERMINAL_KILL, terminal)
+            shown = await self._ask_terminal(methods.TERMINAL_OUTPUT, terminal)
+            ended = not timed_out
+        finally:
+            # Nobody waits for these: a client that has hung must not hold up a cancel, and released is released.
+            if not ended:
+                self._connection.post(methods.TERMINAL_KILL, terminal)
+            self._connection.post(methods.TERMINAL_RELEASE, terminal)
+        return Ran(shown.output, shown.truncated, exit_code, signal, timed_out, terminal["terminalId"])
+
+    async def _create(self, argv: Sequence[str], cwd: str, output_limit: int) -> dict[str, Any]:
+        params = {
+            "sessionId": self._session_id,
+            "command": argv[0],
+            "args": list(argv[1:]),
+            "cwd": cwd,
+            "outputByteLimit": output_limit,
+        }
+        async with _client_errors(argv[0]):
+            created = await self._connection.request(
+                methods.TERMINAL_CREATE, params, timeout=self._settings.client_seconds, late=self._release_late
+            )
+        return {"sessionId": self._session_id, "terminalId": created.terminal_id}
+
+    def _release_late(self, created: Any) -> None:
+        """A terminal that came after we had given up on it is nobody's: end it."""
+        terminal = {"sessionId": self._session_id, "terminalId": created.terminal_id}
+        self._connection.post(methods.TERMINAL_KILL, terminal)
+        self._connection.post(methods.TERMINAL_RELEASE, terminal)
+
+    async def _ask_terminal(self, row: "methods.Request[Any, Any]", terminal: dict[str, Any]) -> Any:
+        async with _client_errors("the terminal"):
+            return await self._connection.request(row, terminal, timeout=self._settings.client_seconds)
+
+    async def ask(self, tool_call: dict[str, Any], options: list[dict[str, Any]]) -> str | None:
+        params = {"sessionId": self._session_id, "toolCall": tool_call, "options": options}
+        async with _client_errors("the permission"):
+            answer = await self._connection.request(
+                methods.SESSION_REQUEST_PERMISSION, params, timeout=self._settings.permission_seconds
+            )
+        chosen = getattr(answer.outcome, "option_id", None)
+        return chosen if any(option["optionId"] == chosen for option in options) else None
+
+    async def form(self, message: str, schema: dict[str, Any], tool_call_id: str | None) -> Form:
+        if "form" not in self.can:
+            raise Unsupported("this client cannot show forms")
+        params = {"sessionId": self._session_id, "mode": "form", "message": message, "requestedSchema": schema}
+        if tool_call_id is not None:
+            params["toolCallId"] = tool_call_id
+        async with _client_errors("the form"):
+            answer = await self._connection.request(
+                methods.ELICITATION_CREATE, params, timeout=self._settings.question_seconds
+            )
+        if answer.action == "accept":
+            return Form("accept", dict(getattr(answer, "content", None) or {}))
+        return Form("decline" if answer.action == "decline" else "cancel")
+
+
+@contextlib.asynccontextmanager
+async def _client_errors(what: str) -> AsyncIterator[None]:
+    """The wire's exceptions as those that a tool turns into a result."""
+    try:
+        yield
+    except RequestTimeout as exc:
+        raise Timeout(f"{what}: the client did not answer in time ({exc})") from None
+    except ConnectionClosed:
+        raise Refused(f"{what}: the client is gone") from None
+    except RpcError as exc:
+        if exc.code == NOT_FOUND:
+            raise NotFound(f"{what}: not found") from None
+        raise Refused(f"{what}: the client refused: {redact(exc.message)}") from None
+
+
+def abilities(capabilities: "ClientCapabilities | None") -> frozenset[str]:
+    """What `Hands.can` may hold for a client that announced `capabilities`."""
+    if capabilities is None:
+        return frozenset()
+    elicitation = capabilities.elicitation
+    offered = {
+        "read": capabilities.fs.read_text_file,
+        "write": capabilities.fs.write_text_file,
+        "run": capabilities.terminal,
+        "form": elicitation is not None and elicitation.form is not None,
+    }
+    return frozenset(name for name, can in offered.items() if can)

@@ -1,0 +1,187 @@
+"""Agent: one async method per ACP agent method, named mechanically, in the order of the specification."""
+
+import gc
+import os.path
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from acp_wire.connection import Call, Connection
+from acp_wire.errors import AUTH_REQUIRED, INVALID_PARAMS, INVALID_REQUEST, NOT_FOUND, RpcError
+from ars_acp import __version__
+from ars_acp.errors import invalid_message
+from ars_acp.log import Log
+from ars_acp.session import Session, new_session_id, opening_entry
+from ars_acp.settings import Settings
+
+if TYPE_CHECKING:
+    from acp_wire.schema.initialization import AuthenticateRequest, ClientCapabilities, InitializeRequest
+    from acp_wire.schema.prompt_turn import CancelNotification, PromptRequest
+    from acp_wire.schema.session import NewSessionRequest
+    from ars_acp.models.model import Model
+    from event_log.stores import Store
+
+PROTOCOL_VERSION = 1
+CANCELLED = {"stopReason": "cancelled"}
+NO_MODEL = (
+    "No model to work with: set OPENAI_API_KEY (and OPENAI_BASE_URL, OPENAI_MODEL for another endpoint than OpenAI's), "
+    "or run `ars-acp login`"
+)
+
+
+class Agent:
+    """The agent's end of one connection. `later` starts a task that the program owns and ends."""
+
+    connection: Connection
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: "Store",
+        log: Log,
+        *,
+        make_model: "Callable[[Settings], Model]",
+        reload: Callable[[], Settings],
+        later: Callable[[Callable[[], Coroutine[Any, Any, None]]], Any],
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._log = log
+        self._make_model = make_model
+        self._reload = reload
+        self._later = later
+        self._made: Model | None = None
+        self._sessions: dict[str, Session] = {}
+        self._client: ClientCapabilities | None = None
+        self._initialized = False
+        self._busy_at_end = False
+
+    @property
+    def was_busy(self) -> bool:
+        """Whether a turn was running when the client closed."""
+        return self._busy_at_end
+
+    def closed(self) -> None:
+        """Runs when the client has closed, before what is still running is cancelled."""
+        self._busy_at_end = any(session.prompts for session in self._sessions.values())
+
+    def model(self) -> "Model":
+        """The model of the settings, built when it is first needed. Raises `SettingsError`."""
+        if self._made is None:
+            self._made = self._make_model(self._settings)
+        return self._made
+
+    async def warm(self) -> None:
+        """Loads, after the first session was answered, all that its first prompt would otherwise wait for."""
+        self._log.load()
+        await self.model().warm()
+        if not gc.isenabled():
+            gc.freeze()  # what is loaded by now stays until the end
+            gc.enable()
+
+    def received(self, call: Call) -> None:
+        """Runs in wire order, before the request's task: what a later line may refer to is known from here on."""
+        if call.method == "initialize":
+            self._initialized = True
+        elif not self._initialized:
+            raise invalid_message(INVALID_REQUEST, "Send `initialize` first")
+        elif call.method == "session/prompt":
+            session_id = call.raw.get("sessionId") if isinstance(call.raw, dict) else None
+            session = self._sessions.get(session_id) if isinstance(session_id, str) else None
+            if session is not None:
+                call.if_cancelled = CANCELLED
+                session.prompts.append(call)
+                call.ended(lambda: session.prompts.remove(call))
+
+    async def initialize(self, params: "InitializeRequest", call: Call) -> dict[str, Any]:
+        self._client = params.client_capabilities
+        name = params.client_info.name if params.client_info else None
+        self._log.info("client.initialized", client=name, version=params.protocol_version)
+        return {
+            "protocolVersion": PROTOCOL_VERSION,
+            "agentCapabilities": {
+                "loadSession": False,
+                "promptCapabilities": {"image": False, "audio": False, "embeddedContext": True},
+                "mcpCapabilities": {"http": False, "sse": False},
+                "sessionCapabilities": {"additionalDirectories": {}},
+                "_meta": {"ars/seq": True},
+            },
+            "agentInfo": {"name": "ars-acp", "title": "ARS", "version": __version__},
+            "authMethods": self._auth_methods(),
+        }
+
+    def _auth_methods(self) -> list[dict[str, Any]]:
+        described = (
+            "Set OPENAI_API_KEY in the environment of the agent, with OPENAI_BASE_URL and OPENAI_MODEL for any other "
+            "OpenAI-compatible endpoint; an endpoint on this host needs no key"
+        )
+        offered: list[dict[str, Any]] = [{"id": "api-key", "name": "API key", "description": described}]
+        if self._client is not None and self._client.auth.terminal:
+            told = "Asks for endpoint, key and model in a terminal and keeps them in a file that only you can read"
+            offered.append(
+                {"type": "terminal", "id": "login", "name": "ars-acp login", "description": told, "args": ["login"]}
+            )
+        return offered
+
+    async def authenticate(self, params: "AuthenticateRequest", call: Call) -> dict[str, Any]:
+        if params.method_id != "api-key":
+            raise invalid_message(INVALID_PARAMS, "methodId: only `api-key` can be asked for this way")
+        if not self._settings.can_reach_a_model():
+            # The person may have run `ars-acp login` since we started.
+            self._settings = self._reload()
+            if not self._settings.can_reach_a_model():
+                raise RpcError(AUTH_REQUIRED, NO_MODEL)
+            self._made = None
+        return {}
+
+    async def session_new(self, params: "NewSessionRequest", call: Call) -> dict[str, Any]:
+        if not self._settings.can_reach_a_model():
+            raise RpcError(AUTH_REQUIRED, NO_MODEL)
+        for name, path in [("cwd", params.cwd), *(("additionalDirectories", d) for d in params.additional_directories)]:
+            if not os.path.isabs(path) or "\0" in path:
+                raise invalid_message(INVALID_PARAMS, f"{name}: an absolute path is needed", field=name)
+        session_id = new_session_id()
+        directories = tuple(params.additional_directories)
+        session = Session(session_id, params.cwd, directories, self._store.create(session_id), self._settings.mode)
+        session.record(opening_entry(params.cwd, params.additional_directories, session.mode))
+        self._sessions[session_id] = session
+        call.then(lambda: self._later(self.warm))
+        if params.mcp_servers:
+            call.then(lambda: self._streamer(session).tell("warning", "MCP servers are not used by this version"))
+        return {"sessionId": session_id}
+
+    async def session_prompt(self, params: "PromptRequest", call: Call) -> dict[str, Any]:
+        session = self._sessions.get(params.session_id)
+        if session is None:
+            raise RpcError(NOT_FOUND, "No such session; create one with session/new", {"sessionId": params.session_id})
+        from ars_acp.acp_hands import AcpHands, abilities
+        from ars_acp.prompt import prompt_text
+        from ars_acp.tools.tool import ToolLimits
+        from ars_acp.turn import Turn, run_turn
+
+        text = prompt_text(params.prompt)
+        content = call.raw["prompt"]
+        async with session.turn:
+            can = abilities(self._client)
+            turn = Turn(
+                session=session,
+                model=self.model(),
+                hands=AcpHands(self.connection, session.id, can, self._settings),
+                streamer=self._streamer(session),
+                settings=self._settings,
+                limits=ToolLimits(command_seconds=self._settings.command_seconds),
+                log=self._log,
+            )
+            stop = await run_turn(turn, {"type": "prompt", "content": content, "text": text})
+        return {"stopReason": stop}
+
+    def session_cancel(self, params: "CancelNotification") -> None:
+        session = self._sessions.get(params.session_id)
+        for call in session.prompts if session else ():
+            call.scope.cancel()
+
+    def _streamer(self, session: Session) -> Any:
+        from ars_acp.streamer import Streamer
+
+        client_session = self._client.session if self._client else None
+        notices = client_session is not None and client_session.notices is not None
+        return Streamer(self.connection, session, notices=notices)

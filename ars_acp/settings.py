@@ -1,0 +1,117 @@
+"""Settings, and the only reader of the command line's and the environment's values.
+
+Each field can be set, the first that is there wins: on the command line (where `__main__` offers it), as `ARS_<FIELD>`
+in the environment, as `OPENAI_API_KEY`, `OPENAI_BASE_URL`, `OPENAI_MODEL`, in the file that `ars-acp login` wrote.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from ars_acp.errors import SettingsError
+
+if TYPE_CHECKING:
+    from event_log.stores import Store
+
+Mode = Literal["ask", "accept-edits", "read-only", "full"]
+LOOPBACK = ("http://127.", "http://localhost", "http://[::1]", "https://127.", "https://localhost", "https://[::1]")
+OPENAI_NAMES = {"api_key": "OPENAI_API_KEY", "base_url": "OPENAI_BASE_URL", "model": "OPENAI_MODEL"}
+
+
+class Settings(BaseModel):
+    """Everything that can be chosen. Times are seconds, sizes bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
+
+    api_key: SecretStr | None = None
+    base_url: str | None = Field(None, pattern=r"^https?://")
+    model: str | None = None
+    script: str | None = None
+    mode: Mode = "ask"
+    store: str | None = None
+    log_file: str | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    proxy: str | None = None
+
+    steps_per_turn: int = Field(50, ge=1)
+    same_invalid_calls: int = Field(3, ge=1)
+    invalid_calls_per_turn: int = Field(5, ge=1)
+    parallel_calls: int = Field(8, ge=1)
+    max_line: int = Field(64 * 1024 * 1024, ge=1024)
+
+    permission_seconds: float = Field(300, gt=0)
+    question_seconds: float = Field(1800, gt=0)
+    client_seconds: float = Field(30, gt=0)
+    command_seconds: float = Field(120, gt=0)
+    connect_seconds: float = Field(5, gt=0)
+    first_byte_seconds: float = Field(60, gt=0)
+    idle_seconds: float = Field(60, gt=0)
+    attempts: int = Field(3, ge=1)
+    backoff_seconds: float = Field(0.5, ge=0)
+
+    def can_reach_a_model(self) -> bool:
+        """A script needs nothing, an endpoint on this host no key, any other endpoint a key."""
+        return bool(self.script or self.api_key or (self.base_url or "").startswith(LOOPBACK))
+
+    def store_url(self) -> str:
+        """Where sessions are kept: as set, else in the user's state directory."""
+        return self.store or f"jsonl:{state_directory() / 'sessions'}"
+
+
+def load(arguments: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings of this process. Raises `SettingsError`, whose one line names the setting and never its value."""
+    env = os.environ if environment is None else environment
+    chosen: dict[str, Any] = _read_login()
+    for field in Settings.model_fields:
+        for name in (OPENAI_NAMES.get(field), f"ARS_{field.upper()}"):
+            if name and env.get(name):
+                chosen[field] = env[name]
+    chosen.update({key: value for key, value in arguments.items() if value is not None})
+    try:
+        return Settings(**chosen)
+    except ValidationError as exc:
+        fault = exc.errors(include_input=False, include_url=False)[0]
+        raise SettingsError(f"setting {fault['loc'][0]}: {fault['msg']}") from None
+
+
+def open_sessions(settings: Settings) -> "Store":
+    """The store of the settings. Raises `SettingsError` where it cannot be opened."""
+    from event_log.errors import LogError
+    from event_log.stores import open_store
+
+    try:
+        return open_store(settings.store_url())
+    except (LogError, ValueError, OSError) as exc:
+        raise SettingsError(f"setting store: {exc}") from None
+
+
+def config_directory() -> Path:
+    """Where the user's own choices are kept."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "ars-acp"
+
+
+def state_directory() -> Path:
+    """Where sessions are kept."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "ars-acp"
+
+
+def login_file() -> Path:
+    """What `ars-acp login` writes."""
+    return config_directory() / "login.json"
+
+
+def _read_login() -> dict[str, Any]:
+    path = login_file()
+    try:
+        held = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError):
+        raise SettingsError(f"{path} cannot be read; run `ars-acp login` to write it anew, or remove it") from None
+    if not isinstance(held, dict):
+        raise SettingsError(f"{path} is not what `ars-acp login` writes; run it again, or remove the file")
+    return {key: held[key] for key in OPENAI_NAMES if isinstance(held.get(key), str)}

@@ -1,0 +1,119 @@
+"""What the person sees: model pieces and other updates, logged, numbered, then written as `session/update`.
+
+An update stands for one entry of the session's log and carries its number: `_meta: {"ars/seq": n, "ars/prev": m}`, m
+being the last number that this client was sent, so that a gap is visible. Pieces are sent as they came while the client
+keeps up; when it does not, those that have arrived are joined, and that is the only joining there is.
+"""
+
+import contextlib
+import json
+from typing import Any
+
+import orjson
+
+from acp_wire import build, framing
+from acp_wire.connection import Connection
+from acp_wire.errors import ConnectionClosed
+from ars_acp.session import Session
+
+# Bytes on their way to the client at which pieces begin to be joined; characters held at which the model has to wait.
+BEHIND_BYTES = 512 * 1024
+HELD_CHARACTERS = 2 * 1024 * 1024
+Piece = tuple[str, str]
+CHUNKS = {"text": "agent_message_chunk", "thought": "agent_thought_chunk"}
+
+
+class Streamer:
+    """The one writer of a session's updates. Everything here is synchronous, so order is the order of the calls."""
+
+    def __init__(self, connection: Connection, session: Session, *, notices: bool = False) -> None:
+        self._connection = connection
+        self._session = session
+        self._notices = notices
+        self._held: list[Piece] = []
+        self._held_characters = 0
+        self._heads: dict[str, bytes] = {}
+        self.updates = 0
+
+    def begin_reply(self) -> None:
+        """The pieces from here on belong to a message of their own."""
+        for kind, variant in CHUNKS.items():
+            message_id = self._session.next_id("msg" if kind == "text" else "thought")
+            update = {"sessionUpdate": variant, "messageId": message_id, "content": {"type": "text", "text": ""}}
+            head = self._line({"sessionId": self._session.id, "update": update})
+            self._heads[kind] = head[: head.rindex(b'""')]
+
+    def pieces(self, pieces: list[Piece]) -> None:
+        """Shows what has arrived together, or holds it while the client is behind."""
+        stream = self._connection.stream
+        if not self._held and stream.buffered <= BEHIND_BYTES:
+            self._emit(pieces)
+            return
+        if not self._held:
+            stream.when_drained(self.release)
+        for kind, text in pieces:
+            self._held_characters += len(text)
+            if self._held and self._held[-1][0] == kind:
+                self._held[-1] = (kind, self._held[-1][1] + text)
+            else:
+                self._held.append((kind, text))
+
+    def release(self) -> None:
+        """Sends what was held, joined."""
+        if self._held:
+            held, self._held, self._held_characters = self._held, [], 0
+            self._emit(held)
+
+    async def room(self) -> None:
+        """Waits, where too much is held, until the client has read on. Raises `ConnectionClosed`."""
+        if self._held_characters > HELD_CHARACTERS:
+            await self._connection.stream.drain(BEHIND_BYTES)
+            self.release()
+
+    def update(self, update: dict[str, Any]) -> None:
+        """Logs and sends any update that is not a piece."""
+        self.release()
+        number = self._session.record({"type": "update", "update": update})
+        meta = {"ars/seq": number, "ars/prev": self._session.sent}
+        self._session.sent = number
+        self.updates += 1
+        self._send(self._line({"sessionId": self._session.id, "update": update, "_meta": meta}))
+
+    def tell(self, severity: str, title: str, description: str | None = None) -> None:
+        """Makes something visible: a notice where the client has them, else a thought."""
+        if self._notices:
+            self.update(build.notice(severity, title, description))
+        else:
+            text = f"{title}: {description}" if description else title
+            self.update(build.agent_thought_chunk(f"[{severity}] {text}\n", self._session.next_id("notice")))
+
+    def _emit(self, pieces: list[Piece]) -> None:
+        number = self._session.record_pieces(pieces)
+        previous = self._session.sent
+        lines = []
+        for kind, text in pieces:
+            lines.append(
+                b'%b%b}},"_meta":{"ars/seq":%d,"ars/prev":%d}}}\n'
+                % (self._heads[kind], _quoted(text), number, previous)
+            )
+            previous = number
+            number += 1
+        self._session.sent = previous
+        self.updates += len(lines)
+        self._send(b"".join(lines))
+
+    def _send(self, lines: bytes) -> None:
+        # A client that is gone is told of by the reader, which ends the turn; what it missed is in the log.
+        with contextlib.suppress(ConnectionClosed):
+            self._connection.write_lines(lines)
+
+    @staticmethod
+    def _line(params: dict[str, Any]) -> bytes:
+        return framing.encode({"jsonrpc": "2.0", "method": "session/update", "params": params})
+
+
+def _quoted(text: str) -> bytes:
+    try:
+        return orjson.dumps(text)
+    except orjson.JSONEncodeError:  # a lone surrogate
+        return json.dumps(text).encode("ascii")

@@ -1,0 +1,174 @@
+"""One turn: from a prompt to its stop reason. Read `run_turn` from top to bottom.
+
+Everything that a turn may do is bounded: steps, invalid calls, time to answer a question, time a tool may take.
+Whatever ends it, the log afterwards holds a history that a model accepts: no reply without its end, no call without its
+result.
+"""
+
+import contextlib
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from anyio import get_cancelled_exc_class
+
+from acp_wire.errors import RpcError
+from ars_acp import calls, prompt
+from ars_acp.errors import LLM_STREAM_INTERRUPTED, rpc_error
+from ars_acp.hands import Hands, HandsError
+from ars_acp.log import Log
+from ars_acp.models.model import Model, ModelError, Reply, Retrying, ToolCallRequest
+from ars_acp.session import Entry, Session
+from ars_acp.settings import Settings
+from ars_acp.streamer import Streamer
+from ars_acp.tools import offered
+from ars_acp.tools.tool import Tool, ToolLimits
+
+STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "refusal": "refusal", "tool_calls": "end_turn"}
+
+
+@dataclass(eq=False)
+class Turn:
+    """What one turn works with, and what it has to remember until it ends."""
+
+    session: Session
+    model: Model
+    hands: Hands
+    streamer: Streamer
+    settings: Settings
+    limits: ToolLimits
+    log: Log
+    tools: list[Tool] = field(default_factory=list)
+    replying: bool = False
+    invalid: Counter[tuple[str, str]] = field(default_factory=Counter)
+    # Set when a question was not answered in time: the rest of the step is skipped, later ones are refused unasked.
+    unanswered: bool = False
+    skipping: bool = False
+    # Calls of the model that have no result yet, by our id.
+    open_calls: dict[str, ToolCallRequest] = field(default_factory=dict)
+
+
+async def run_turn(turn: Turn, said: Entry) -> str:
+    """Carries out one prompt and returns its stop reason.
+
+    Raises `RpcError` with LLM_ERROR or LLM_STREAM_INTERRUPTED. When cancelled it closes what is open, without waiting
+    for anybody, and lets the cancellation through.
+    """
+    session = turn.session
+    session.record(said)
+    stop = "error"
+    try:
+        await _prepare(turn)
+        stop = "max_turn_requests"
+        for _ in range(turn.settings.steps_per_turn):
+            reply = await _one_reply(turn)
+            if not reply.tool_calls or reply.finish == "length":
+                stop = STOP_REASONS[reply.finish]
+                break
+            await calls.run_calls(turn)
+    except get_cancelled_exc_class():
+        stop = "cancelled"
+        _close(turn, "the person cancelled it")
+        raise
+    except RpcError as exc:
+        stop = "error"
+        _close(turn, exc.message)
+        raise
+    finally:
+        session.record({"type": "turn", "stop": stop})
+    return stop
+
+
+async def _prepare(turn: Turn) -> None:
+    await turn.model.warm()
+    if not turn.model.name:
+        name = await turn.model.resolve_name()
+        turn.streamer.tell("info", f"OPENAI_MODEL is not set: using {name}, the first that the endpoint lists")
+    turn.tools = offered(turn.hands.can)
+    session = turn.session
+    if session.instructions is None and "read" in turn.hands.can:
+        session.instructions = ""
+        with contextlib.suppress(HandsError):
+            text = await turn.hands.read(f"{session.cwd.rstrip('/')}/{prompt.INSTRUCTIONS_FILE}")
+            session.instructions = prompt.cut_instructions(text)
+
+
+async def _one_reply(turn: Turn) -> Reply:
+    """Streams one reply of the model to the client, and records its end."""
+    session, streamer = turn.session, turn.streamer
+    names = [tool.model_name for tool in turn.tools]
+    system = prompt.opening(session.cwd, session.directories, session.instructions, names)
+    streamer.begin_reply()
+    turn.replying = True
+    reply: Reply | None = None
+    try:
+        stream = turn.model.stream([system, *session.history.messages], [tool.spec() for tool in turn.tools])
+        async with contextlib.aclosing(stream) as events:
+            async for event in events:
+                if type(event) is list:
+                    streamer.pieces(event)
+                    await streamer.room()
+                elif isinstance(event, Retrying):
+                    told = f"Trying again in {event.delay:.1f} s (attempt {event.attempt})"
+                    streamer.tell("warning", told, event.reason)
+                elif isinstance(event, Reply):
+                    reply = event
+    except ModelError as exc:
+        raise _as_answer(turn, exc) from None
+    if reply is None:
+        raise rpc_error(LLM_STREAM_INTERRUPTED, "the model's reply had no end", retryable=True)
+    streamer.release()
+    session.record(_reply_entry(turn, reply))
+    turn.replying = False
+    _log_reply(turn, reply)
+    return reply
+
+
+def _as_answer(turn: Turn, exc: ModelError) -> RpcError:
+    turn.streamer.release()
+    details = {key: value for key, value in exc.details.items() if key != "partial_chars"}
+    if exc.code == LLM_STREAM_INTERRUPTED:
+        details["partialChars"] = turn.session.history.partial_chars()
+    turn.log.error("model.failed", session=turn.session.id, code=exc.code, reason=exc.message, details=details)
+    return rpc_error(exc.code, exc.message, retryable=exc.retryable, retry_after_ms=exc.retry_after_ms, details=details)
+
+
+def _reply_entry(turn: Turn, reply: Reply) -> Entry:
+    wanted = [] if reply.finish == "length" else reply.tool_calls
+    made = []
+    for position, call in enumerate(wanted):
+        call_id = f"{turn.session.next_id('call')}_{position}"
+        turn.open_calls[call_id] = call
+        made.append({"id": call_id, "name": call.name, "arguments": calls.sound_arguments(call.arguments)})
+    entry: Entry = {"type": "reply", "finish": reply.finish, "calls": made, "seconds": round(reply.seconds, 3)}
+    if reply.usage is not None:
+        entry["usage"] = {"input": reply.usage.input, "output": reply.usage.output}
+    return entry
+
+
+def _log_reply(turn: Turn, reply: Reply) -> None:
+    speed = reply.usage.output / reply.seconds if reply.usage and reply.seconds else None
+    turn.log.info(
+        "model.replied",
+        session=turn.session.id,
+        model=turn.model.name,
+        finish=reply.finish,
+        calls=len(reply.tool_calls),
+        first_token_ms=None if reply.first_token is None else round(reply.first_token * 1000, 1),
+        seconds=round(reply.seconds, 3),
+        tokens_per_second=None if speed is None else round(speed, 1),
+    )
+    if reply.thought:
+        turn.log.debug("model.thought", session=turn.session.id, thought=reply.thought)
+
+
+def _close(turn: Turn, reason: str) -> None:
+    """Ends what a turn that stopped in the middle has left open. Never waits."""
+    turn.streamer.release()
+    session = turn.session
+    if turn.replying:
+        turn.replying = False
+        partial: dict[str, Any] = {"reason": reason, "partialChars": session.history.partial_chars()}
+        session.record({"type": "interrupted", **partial})
+    for call_id in list(turn.open_calls):
+        calls.finish(turn, call_id, calls.failed("CANCELLED", f"Not finished: {reason}. Its outcome is unknown."))
