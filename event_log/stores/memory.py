@@ -1,0 +1,66 @@
+"""The store that forgets: logs as lists of lines in this process. For tests, and for sessions that want no trace."""
+
+from collections.abc import Iterator, Sequence
+from weakref import WeakValueDictionary
+
+from event_log.encoding import Entry, decode, encode
+from event_log.errors import LogExists, LogNotFound, StoreInvalid
+from event_log.log import Log
+from event_log.stores import check_name
+
+
+class MemoryStore:
+    """A Store. Written means: in this object. Each one is a store of its own."""
+
+    def __init__(self, rest: str = "") -> None:
+        if rest:
+            raise StoreInvalid("the memory store has no place: memory: is all of its URL")
+        self._records: dict[str, MemoryRecords] = {}
+        self._open: WeakValueDictionary[str, Log] = WeakValueDictionary()
+
+    def create(self, name: str) -> Log:
+        check_name(name)
+        if name in self._records:
+            raise LogExists(name)
+        self._records[name] = MemoryRecords()
+        return self.open(name)
+
+    def open(self, name: str) -> Log:
+        check_name(name)
+        records = self._records.get(name)
+        if records is None:
+            raise LogNotFound(name)
+        log = self._open.get(name)
+        if log is None or log.closed:
+            log = self._open[name] = Log(name, records, len(records.lines))
+        return log
+
+    def names(self) -> Iterator[str]:
+        return iter(list(self._records))
+
+    def delete(self, name: str) -> None:
+        check_name(name)
+        if self._records.pop(name, None) is None:
+            raise LogNotFound(name)
+        log = self._open.pop(name, None)
+        if log is not None:
+            log.discard()
+
+
+class MemoryRecords:
+    """The entries as encoded lines: what is read is a copy, and the same copy that a file would give."""
+
+    __slots__ = ("lines",)
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+
+    def write(self, first: int, entries: Sequence[Entry]) -> None:
+        self.lines += [encode(number, entry) for number, entry in enumerate(entries, first)]
+
+    def read(self, after: int, last: int) -> Iterator[tuple[int, Entry]]:
+        for index in range(after, last):
+            yield decode(self.lines[index])
+
+    def close(self) -> None:
+        pass
