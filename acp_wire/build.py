@@ -358,3 +358,184 @@ def config_value(value: str, name: str, description: str | None = None) -> Json:
 
 def config_group(group: str, name: str, options: Sequence[Json]) -> Json:
     return {"group": group, "name": name, "options": list(options)}
+
+
+# --- initialize, and what both ends say of themselves
+
+
+def implementation(name: str, version: str, title: str | None = None) -> Json:
+    """`agentInfo` or `clientInfo`."""
+    return _without_none(name=name, version=version, title=title)
+
+
+def initialize_result(
+    agent_info: Json, agent_capabilities: Json, *, auth_methods: Sequence[Json] = (), protocol_version: int = 1
+) -> Json:
+    """`protocol_version` is the client's if the agent speaks it, else the agent's latest, never an echo."""
+    return {
+        "protocolVersion": protocol_version,
+        "agentCapabilities": agent_capabilities,
+        "authMethods": list(auth_methods),
+        "agentInfo": agent_info,
+    }
+
+
+def agent_capabilities(
+    *,
+    load_session: bool = False,
+    prompt: Sequence[str] = (),
+    mcp: Sequence[str] = (),
+    session: Sequence[str] = (),
+    logout: bool = False,
+) -> Json:
+    """By wire names: `prompt` of image, audio, embeddedContext; `mcp` of http, sse; `session` of list, delete,
+    additionalDirectories, resume, close."""
+    return {
+        "loadSession": load_session,
+        "promptCapabilities": {name: name in prompt for name in ("image", "audio", "embeddedContext")},
+        "mcpCapabilities": {name: name in mcp for name in ("http", "sse")},
+        "sessionCapabilities": _markers(session),
+        "auth": {"logout": {}} if logout else {},
+    }
+
+
+def client_capabilities(
+    *,
+    read_text_file: bool = False,
+    write_text_file: bool = False,
+    terminal: bool = False,
+    terminal_auth: bool = False,
+    elicitation: Sequence[str] = (),
+    boolean_options: bool = False,
+    notices: bool = False,
+    compaction: bool = False,
+) -> Json:
+    """`elicitation` of form and url. `fs`, `terminal` and `auth` are always said, the rest only where supported."""
+    capabilities: Json = {
+        "fs": {"readTextFile": read_text_file, "writeTextFile": write_text_file},
+        "terminal": terminal,
+        "auth": {"terminal": terminal_auth},
+    }
+    session = _markers([name for name, on in (("notices", notices), ("compaction", compaction)) if on])
+    if boolean_options:
+        session["configOptions"] = {"boolean": {}}
+    if session:
+        capabilities["session"] = session
+    if elicitation:
+        capabilities["elicitation"] = _markers(elicitation)
+    return capabilities
+
+
+def _markers(names: Sequence[str]) -> Json:
+    return {name: {} for name in names}
+
+
+def auth_method(method_id: str, name: str, description: str | None = None) -> Json:
+    """A sign-in that the agent carries out, on `authenticate`."""
+    return _without_none(id=method_id, name=name, description=description)
+
+
+def auth_method_terminal(
+    method_id: str,
+    name: str,
+    *,
+    description: str | None = None,
+    args: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+) -> Json:
+    """Only for a client with `auth.terminal`: it runs the agent's command again with these `args` and `env`."""
+    return {
+        "type": "terminal",
+        **_without_none(id=method_id, name=name, description=description, args=list(args) or None),
+        **({"env": dict(env)} if env else {}),
+    }
+
+
+# --- params and results of requests
+
+
+def prompt_result(stop_reason: str) -> Json:
+    """`stop_reason` is end_turn, max_tokens, max_turn_requests, refusal or cancelled."""
+    return {"stopReason": stop_reason}
+
+
+def request_permission(session_id: str, tool_call: Json, options: Sequence[Json]) -> Json:
+    """`tool_call` as `permission_tool_call` builds it; `options` of `permission_option`."""
+    return {"sessionId": session_id, "toolCall": tool_call, "options": list(options)}
+
+
+def read_text_file(session_id: str, path: str, *, line: int | None = None, limit: int | None = None) -> Json:
+    """`path` is absolute; `line` is counted from 1; `limit` is a number of lines."""
+    return _without_none(sessionId=session_id, path=path, line=line, limit=limit)
+
+
+def create_terminal(
+    session_id: str,
+    command: str,
+    *,
+    args: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    output_byte_limit: int | None = None,
+) -> Json:
+    """`cwd` is absolute."""
+    return _without_none(
+        sessionId=session_id,
+        command=command,
+        args=list(args),
+        env=_pairs(env) if env else None,
+        cwd=cwd,
+        outputByteLimit=output_byte_limit,
+    )
+
+
+def _pairs(values: Mapping[str, str] | None) -> list[Json]:
+    return [{"name": name, "value": value} for name, value in (values or {}).items()]
+
+
+def exit_status(exit_code: int | None, signal: str | None = None) -> Json:
+    """How a command ended; also the result of `terminal/wait_for_exit`. Exit codes are not negative in ACP."""
+    return _without_none(exitCode=exit_code, signal=signal)
+
+
+def terminal_output(output: str, truncated: bool, exit_status: Json | None = None) -> Json:
+    """`exit_status` is None while the command runs."""
+    return _without_none(output=output, truncated=truncated, exitStatus=exit_status)
+
+
+def mcp_stdio(name: str, command: str, *, args: Sequence[str] = (), env: Mapping[str, str] | None = None) -> Json:
+    return {"name": name, "command": command, "args": list(args), "env": _pairs(env)}
+
+
+def mcp_http(name: str, url: str, headers: Mapping[str, str] | None = None) -> Json:
+    return {"type": "http", "name": name, "url": url, "headers": _pairs(headers)}
+
+
+def mcp_sse(name: str, url: str, headers: Mapping[str, str] | None = None) -> Json:
+    return {"type": "sse", "name": name, "url": url, "headers": _pairs(headers)}
+
+
+def elicitation_form(session_id: str, message: str, schema: Json, tool_call_id: str | None = None) -> Json:
+    """Only for a client with `elicitation.form`. `schema` is a flat object schema."""
+    return _without_none(
+        mode="form", sessionId=session_id, toolCallId=tool_call_id, message=message, requestedSchema=schema
+    )
+
+
+def elicitation_url(
+    session_id: str, message: str, elicitation_id: str, url: str, tool_call_id: str | None = None
+) -> Json:
+    """Only for a client with `elicitation.url`."""
+    return _without_none(
+        mode="url",
+        sessionId=session_id,
+        toolCallId=tool_call_id,
+        message=message,
+        elicitationId=elicitation_id,
+        url=url,
+    )
+
+
+def elicitation_result(action: str, content: Mapping[str, Any] | None = None) -> Json:
+    """`action` is accept, decline or cancel; only accept has content."""
+    return _without_none(action=action, content=None if content is None else dict(content))

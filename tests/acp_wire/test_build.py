@@ -1,6 +1,8 @@
 """The builders: every variant that goes out is valid v1, for the schema, for our models, and for the official SDK."""
 
+import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import acp.schema as sdk
@@ -92,6 +94,94 @@ PARTS = [
     ("SessionInfo", build.session_info("s", "/w", additional_directories=["/x"], title="T", updated_at="2026-01-01")),
 ]
 
+# One of each of what is asked and answered; what the SDK calls by the same name, it reads too.
+MESSAGES = [
+    (
+        "InitializeResponse",
+        build.initialize_result(
+            build.implementation("ars", "1.0", "ARS"),
+            build.agent_capabilities(
+                load_session=True,
+                prompt=["image", "embeddedContext"],
+                mcp=["http"],
+                session=["list", "delete", "additionalDirectories", "resume", "close"],
+                logout=True,
+            ),
+            auth_methods=[
+                build.auth_method("key", "API key", "From the environment"),
+                build.auth_method_terminal("login", "Log in", description="d", args=["login"], env={"A": "b"}),
+            ],
+        ),
+    ),
+    ("InitializeResponse", build.initialize_result(build.implementation("ars", "1.0"), build.agent_capabilities())),
+    (
+        "InitializeRequest",
+        {
+            "protocolVersion": 1,
+            "clientCapabilities": build.client_capabilities(
+                read_text_file=True,
+                write_text_file=True,
+                terminal=True,
+                terminal_auth=True,
+                elicitation=["form", "url"],
+                boolean_options=True,
+                notices=True,
+                compaction=True,
+            ),
+            "clientInfo": build.implementation("editor", "1.0"),
+        },
+    ),
+    ("InitializeRequest", {"protocolVersion": 1, "clientCapabilities": build.client_capabilities()}),
+    ("PromptResponse", build.prompt_result("end_turn")),
+    (
+        "RequestPermissionRequest",
+        build.request_permission(
+            "s",
+            build.permission_tool_call("t", title="Write", kind="edit", content=TOOL_CONTENTS),
+            [build.permission_option("once", "Allow", "allow_once")],
+        ),
+    ),
+    ("RequestPermissionResponse", build.selected("once")),
+    ("RequestPermissionResponse", build.cancelled()),
+    ("ReadTextFileRequest", build.read_text_file("s", "/w/a")),
+    ("ReadTextFileRequest", build.read_text_file("s", "/w/a", line=1, limit=9)),
+    ("CreateTerminalRequest", build.create_terminal("s", "ls")),
+    (
+        "CreateTerminalRequest",
+        build.create_terminal("s", "ls", args=["-l"], env={"A": "b"}, cwd="/w", output_byte_limit=9),
+    ),
+    ("WaitForTerminalExitResponse", build.exit_status(0)),
+    ("WaitForTerminalExitResponse", build.exit_status(None, "SIGKILL")),
+    ("TerminalOutputResponse", build.terminal_output("out", False)),
+    ("TerminalOutputResponse", build.terminal_output("out", True, build.exit_status(1))),
+    (
+        "NewSessionRequest",
+        {
+            "cwd": "/w",
+            "mcpServers": [
+                build.mcp_stdio("files", "files-mcp", args=["-v"], env={"A": "b"}),
+                build.mcp_stdio("files", "files-mcp"),
+                build.mcp_http("web", "https://mcp.example", {"Authorization": "x"}),
+                build.mcp_sse("web", "https://mcp.example"),
+            ],
+        },
+    ),
+    (
+        "NewSessionResponse",
+        {
+            "sessionId": "s",
+            "modes": build.session_modes("ask", [build.session_mode("ask", "Ask")]),
+            "configOptions": CONFIG,
+        },
+    ),
+    ("ListSessionsResponse", {"sessions": [build.session_info("s", "/w", additional_directories=["/x"])]}),
+    ("PromptRequest", {"sessionId": "s", "prompt": BLOCKS}),
+    ("CreateElicitationRequest", build.elicitation_form("s", "Which?", {"type": "object", "properties": {}}, "t")),
+    ("CreateElicitationRequest", build.elicitation_url("s", "Sign in", "e", "https://example.com")),
+    ("CreateElicitationResponse", build.elicitation_result("accept", {"a": 1})),
+    ("CreateElicitationResponse", build.elicitation_result("decline")),
+]
+
 
 def named(update: dict[str, Any]) -> str:
     return str(update["sessionUpdate"])
@@ -133,34 +223,24 @@ def test_the_official_sdk_still_lacks_the_kinds_that_it_is_not_asked_about(kind:
         sdk.SessionNotification.model_validate(build.session_update("s", update))
 
 
-@pytest.mark.parametrize(
-    ("model", "value"),
-    [
-        (
-            sdk.RequestPermissionRequest,
-            {
-                "sessionId": "s",
-                "toolCall": build.permission_tool_call("t", title="Write", kind="edit", content=TOOL_CONTENTS),
-                "options": [build.permission_option("once", "Allow", "allow_once")],
-            },
-        ),
-        (sdk.RequestPermissionResponse, build.selected("once")),
-        (sdk.RequestPermissionResponse, build.cancelled()),
-        (sdk.PromptRequest, {"sessionId": "s", "prompt": BLOCKS}),
-        (
-            sdk.NewSessionResponse,
-            {
-                "sessionId": "s",
-                "modes": build.session_modes("ask", [build.session_mode("ask", "Ask")]),
-                "configOptions": CONFIG,
-            },
-        ),
-        (sdk.ListSessionsResponse, {"sessions": [build.session_info("s", "/w", additional_directories=["/x"])]}),
-    ],
-    ids=lambda it: it.__name__ if isinstance(it, type) else "",
-)
-def test_the_official_sdk_reads_a_part(model: type[pydantic.BaseModel], value: dict[str, Any]) -> None:
-    model.model_validate(value)
+@pytest.mark.parametrize(("definition", "value"), MESSAGES, ids=lambda it: it if isinstance(it, str) else "")
+def test_params_and_results_are_valid_and_the_other_end_reads_back_what_was_said(
+    definition: str, value: dict[str, Any]
+) -> None:
+    check(definition, value)
+    read = validate(definition, value)
+    assert read.model_dump(by_alias=True, exclude_unset=True) == value
+
+
+@pytest.mark.parametrize(("definition", "value"), MESSAGES, ids=lambda it: it if isinstance(it, str) else "")
+def test_the_official_sdk_reads_params_and_results(definition: str, value: dict[str, Any]) -> None:
+    pydantic.TypeAdapter(getattr(sdk, definition)).validate_python(value)
+
+
+def test_every_builder_is_used_in_these_tests() -> None:
+    source = Path(__file__).read_text()
+    builders = [name for name, it in vars(build).items() if inspect.isfunction(it) and not name.startswith("_")]
+    assert not [name for name in builders if f"build.{name}(" not in source]
 
 
 @pytest.mark.parametrize(
