@@ -46,7 +46,7 @@ class Lenient:
         else:
             schema = core_schema.with_default_schema(inner, default=self.default, on_error="default")
         # A chain hides the inner default from the model, which would take it for a missing key too.
-        return core_schema.chain_schema([schema, core_schema.any_schema()]) if self.required else schema
+        return core_schema.chain_schema([core_schema.any_schema(), schema]) if self.required else schema
 
 
 class _SkipInvalid:

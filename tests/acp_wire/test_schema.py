@@ -1,7 +1,7 @@
 """The models against the v1 schema: every definition, every property, every leniency annotation."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import pytest
@@ -162,6 +162,14 @@ def test_a_closed_union_refuses_an_unknown_and_an_absent_kind() -> None:
                 message = {field: it for field, it in value.items() if field != key} | kind
                 with pytest.raises(ValidationError):
                     validate(name, message)
+
+
+CLOSED_WORDS = [name for name, it in DEFS.items() if "oneOf" in it and all("const" in option for option in it["oneOf"])]
+
+
+@pytest.mark.parametrize("name", [name for name in CLOSED_WORDS if name not in NOT_MODELLED])
+def test_a_closed_enumeration_has_the_schemas_words_and_no_others(name: str) -> None:
+    assert set(get_args(model_of(name))) == {option["const"] for option in DEFS[name]["oneOf"]}
 
 
 def test_python_names_build_a_model_too() -> None:
