@@ -120,15 +120,30 @@ class Response:
 
     def __init__(self, response: httpx2.Response) -> None:
         self._response = response
+        self._broken = False
         self._bytes = response.aiter_bytes()
         self.content_type = response.headers.get("content-type", "no content type")
 
     async def receive(self) -> bytes | None:
         """See `Source.receive`."""
+        if self._broken:
+            raise Broken
         try:
             return await anext(self._bytes, None)
-        except BODY_ERRORS as error:
-            raise Broken(_cause(error)) from None
+        except BODY_ERRORS:
+            self._broken = True
+            if unread := self._unread():
+                return unread
+            raise Broken from None
+
+    def _unread(self) -> bytes:
+        # When a connection breaks, aiohttp's reader raises at once and keeps to itself what had arrived before.
+        stream: Any = self._response.stream
+        while hasattr(stream, "_stream"):
+            stream = stream._stream
+        content = getattr(getattr(stream, "_aiohttp_response", None), "content", None)
+        held = b"".join(getattr(content, "_buffer", ()))
+        return held[getattr(content, "_buffer_offset", 0) :]
 
     async def aclose(self) -> None:
         """See `Source.aclose`."""

@@ -30,26 +30,24 @@ class Quirks:
 
 DEFAULT = Quirks("default")
 _OPENAI = Quirks("openai", strict_tools=True, images=True, max_tokens="max_completion_tokens", parallel_tool_calls=True)
+_OPENAI_URL = r"//(api\.openai\.com|[^/]*\.azure\.com)"
+_REASONING = replace(
+    _OPENAI, name="openai-reasoning", model=r"(^|/)(o[1-9]|gpt-(?:[5-9]|[1-9]\d))(?![^-.:])", temperature=False
+)
 
 ROWS = (
     Quirks("openrouter", url=r"//openrouter\.ai", reasoning_back="reasoning", images=True),
     Quirks("claude", url=r"//api\.anthropic\.com", max_tokens="max_completion_tokens", images=True),
     Quirks("deepseek", url=r"//api\.deepseek\.com", reasoning_back="reasoning_content"),
-    replace(
-        _OPENAI,
-        name="openai-reasoning",
-        url=r"//(api\.openai\.com|[^/]*\.azure\.com)",
-        model=r"^(o\d|gpt-(?:[5-9]|\d\d))",
-        system_role="developer",
-        temperature=False,
-    ),
-    replace(_OPENAI, url=r"//(api\.openai\.com|[^/]*\.azure\.com)"),
+    replace(_REASONING, url=_OPENAI_URL, system_role="developer"),
+    replace(_OPENAI, url=_OPENAI_URL),
     Quirks("ollama", url=r":11434\b|//ollama\.com", tool_text=True),
     Quirks("llama.cpp", url=r":8080\b", parallel_tool_calls=True, tool_text=True),
     Quirks("llama.cpp", model=r"\.gguf$", parallel_tool_calls=True, tool_text=True),
     Quirks("llama-3", model=r"llama-?3|llama3", parallel_tool_calls=False, tool_choice="auto", tool_text=True),
     Quirks("qwen", model=r"qwen|hermes", tool_text=True),
-    replace(_OPENAI, model=r"^(o\d|gpt-(?:4\.[1-9]|[5-9]|\d\d))"),
+    _REASONING,
+    replace(_OPENAI, model=r"(^|/)gpt-4\.[1-9]"),
 )
 
 

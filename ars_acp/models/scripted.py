@@ -37,6 +37,10 @@ class ScriptedModel:
     async def warm(self) -> None:
         """See `Model.warm`: there is nothing to do."""
 
+    async def resolve_name(self) -> str:
+        """See `Model.resolve_name`."""
+        return self.name
+
     async def aclose(self) -> None:
         """See `Model.aclose`: there is nothing to let go."""
 
