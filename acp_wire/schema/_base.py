@@ -8,7 +8,7 @@ because these models are part of the agent's start-up time.
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 
@@ -28,8 +28,8 @@ def python_name(name: str) -> str:
 class Lenient:
     """Default-on-error: a malformed value becomes the default.
 
-    `default` is a value, or a class to call for a fresh one. A missing key is the field's own matter: with
-    `required=True` it is an error, although a malformed value is not.
+    `default` is a value, or `list` or `dict` for an empty one; an empty dict is then read as the field's own model. A
+    missing key is the field's own matter: with `required=True` it is an error, although a malformed value is not.
     """
 
     __slots__ = ("default", "required")
@@ -42,7 +42,9 @@ class Lenient:
         inner = handler(source)
         schema: CoreSchema
         if isinstance(self.default, type):
-            schema = core_schema.with_default_schema(inner, default_factory=self.default, on_error="default")
+            schema = core_schema.with_default_schema(
+                inner, default_factory=self.default, on_error="default", validate_default=True
+            )
         else:
             schema = core_schema.with_default_schema(inner, default=self.default, on_error="default")
         # A chain hides the inner default from the model, which would take it for a missing key too.
@@ -132,6 +134,9 @@ RequestId = Int64 | str | None
 Flag = Annotated[bool, Lenient(False)]
 OptionalText = Annotated[str | None, Lenient()]
 Strings = Annotated[list[str], NULL_IS_EMPTY]
+# The default of a field that is an object: `{}`, read as its model. Cheaper than a call of the class, which would have
+# to be built apart from the model that it is a part of.
+DEFAULTS: Any = Field(default_factory=dict, validate_default=True)
 
 
 class Model(BaseModel):

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from acp_wire.schema._base import (
+    DEFAULTS,
     NULL_IS_EMPTY,
     SKIP_INVALID,
     Flag,
@@ -46,16 +47,10 @@ class AgentAuthCapabilities(Model):
 
 class AgentCapabilities(Model):
     load_session: Flag = False
-    prompt_capabilities: Annotated[PromptCapabilities, Lenient(PromptCapabilities)] = Field(
-        default_factory=PromptCapabilities
-    )
-    mcp_capabilities: Annotated[McpCapabilities, Lenient(McpCapabilities)] = Field(default_factory=McpCapabilities)
-    session_capabilities: Annotated[SessionCapabilities, Lenient(SessionCapabilities)] = Field(
-        default_factory=SessionCapabilities
-    )
-    auth: Annotated[AgentAuthCapabilities, Lenient(AgentAuthCapabilities)] = Field(
-        default_factory=AgentAuthCapabilities
-    )
+    prompt_capabilities: Annotated[PromptCapabilities, Lenient(dict)] = DEFAULTS
+    mcp_capabilities: Annotated[McpCapabilities, Lenient(dict)] = DEFAULTS
+    session_capabilities: Annotated[SessionCapabilities, Lenient(dict)] = DEFAULTS
+    auth: Annotated[AgentAuthCapabilities, Lenient(dict)] = DEFAULTS
 
 
 class AuthMethodAgent(Model):
@@ -84,8 +79,6 @@ AuthMethod = Annotated[
 
 class InitializeResponse(Model):
     protocol_version: Uint16
-    agent_capabilities: Annotated[AgentCapabilities, Lenient(AgentCapabilities)] = Field(
-        default_factory=AgentCapabilities
-    )
+    agent_capabilities: Annotated[AgentCapabilities, Lenient(dict)] = DEFAULTS
     auth_methods: Annotated[list[Annotated[AuthMethod, SKIP_INVALID]], Lenient(list)] = Field(default_factory=list)
     agent_info: Annotated[Implementation | None, Lenient()] = None

@@ -2,9 +2,8 @@
 
 from typing import Annotated
 
-from pydantic import Field
-
 from acp_wire.schema._base import (
+    DEFAULTS,
     Empty,
     Flag,
     Lenient,
@@ -48,20 +47,16 @@ class ElicitationCapabilities(Model):
 
 
 class ClientCapabilities(Model):
-    fs: Annotated[FileSystemCapabilities, Lenient(FileSystemCapabilities)] = Field(
-        default_factory=FileSystemCapabilities
-    )
+    fs: Annotated[FileSystemCapabilities, Lenient(dict)] = DEFAULTS
     terminal: Flag = False
     session: Annotated[ClientSessionCapabilities | None, Lenient()] = None
-    auth: Annotated[AuthCapabilities, Lenient(AuthCapabilities)] = Field(default_factory=AuthCapabilities)
+    auth: Annotated[AuthCapabilities, Lenient(dict)] = DEFAULTS
     elicitation: Annotated[ElicitationCapabilities | None, Lenient()] = None
 
 
 class InitializeRequest(Model):
     protocol_version: Uint16
-    client_capabilities: Annotated[ClientCapabilities, Lenient(ClientCapabilities)] = Field(
-        default_factory=ClientCapabilities
-    )
+    client_capabilities: Annotated[ClientCapabilities, Lenient(dict)] = DEFAULTS
     client_info: Annotated[Implementation | None, Lenient()] = None
 
 
