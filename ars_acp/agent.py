@@ -5,6 +5,8 @@ import os.path
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
 from acp_wire.connection import Call, Connection
 from acp_wire.errors import AUTH_REQUIRED, INVALID_PARAMS, INVALID_REQUEST, NOT_FOUND, RpcError
 from ars_acp import __version__
@@ -73,10 +75,18 @@ class Agent:
     async def warm(self) -> None:
         """Loads, after the first session was answered, all that its first prompt would otherwise wait for."""
         self._log.load()
+        await anyio.to_thread.run_sync(self._load_what_a_turn_needs)
         await self.model().warm()
         if not gc.isenabled():
             gc.freeze()  # what is loaded by now stays until the end
             gc.enable()
+
+    def _load_what_a_turn_needs(self) -> None:
+        from ars_acp import turn
+        from ars_acp.acp_hands import abilities
+
+        for tool in turn.offered(abilities(self._client)):
+            tool.spec()
 
     def received(self, call: Call) -> None:
         """Runs in wire order, before the request's task: what a later line may refer to is known from here on."""

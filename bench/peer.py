@@ -1,4 +1,4 @@
-"""The lightest ACP client there can be: it writes lines, reads bytes with the time they came at, and parses afterwards."""
+"""The lightest ACP client: it writes lines, reads bytes with the time at which they came, and parses afterwards."""
 
 import os
 import subprocess
