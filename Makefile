@@ -80,11 +80,11 @@ clean: ## remove the environment and every cache
 # Compiled here, as the first start counts and some machines forbid Python to write its caches by itself.
 .PHONY: runnable
 runnable: $(VENV)/.runnable
-	@$(PY) -m compileall -q $(wildcard $(PACKAGES))
+	@$(PY) -m compileall -q -x '/demo/' $(wildcard $(PACKAGES))
 
 .PHONY: testable
 testable: $(VENV)/.testable
-	@$(PY) -m compileall -q $(wildcard $(PACKAGES))
+	@$(PY) -m compileall -q -x '/demo/' $(wildcard $(PACKAGES))
 
 $(VENV)/.home:
 	@found=; for p in $(or $(PYTHON),python3 python3.13 python3.12 python3.14 python3.11 python); do \
