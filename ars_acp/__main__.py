@@ -97,7 +97,15 @@ async def _run(settings: "Settings", reload: "Callable[[], Settings]", log: "Log
     store = open_sessions(settings)
     code = DONE
     async with stdio() as stream, anyio.create_task_group() as background:
-        agent = Agent(settings, store, log, make_model=make_model, reload=reload, later=background.start_soon)
+        agent = Agent(
+            settings,
+            store,
+            log,
+            make_model=make_model,
+            reload=reload,
+            later=background.start_soon,
+            closing=partial(_end_in_any_case, log),
+        )
         connection = Connection(stream, agent, AGENT_SIDE, limit=settings.max_line, on_event=partial(_log_event, log))
         agent.connection = connection
         with anyio.CancelScope() as serving:
@@ -112,6 +120,18 @@ async def _run(settings: "Settings", reload: "Callable[[], Settings]", log: "Log
             code = STOPPED_EARLY
         background.cancel_scope.cancel()
     return code
+
+
+def _end_in_any_case(log: "Log") -> None:
+    """The client is gone: whatever still runs a moment later is not worth waiting for."""
+    import asyncio
+
+    def end() -> None:
+        log.error("agent.closing_took_too_long", seconds=CLOSING_SECONDS)
+        log.close()
+        os._exit(STOPPED_EARLY)
+
+    asyncio.get_running_loop().call_later(CLOSING_SECONDS, end)
 
 
 async def _until_signalled(serving: Any) -> None:

@@ -1,19 +1,21 @@
 """Agent: one async method per ACP agent method, named mechanically, in the order of the specification."""
 
+import contextlib
 import gc
 import os.path
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from acp_wire.connection import Call, Connection
-from acp_wire.errors import AUTH_REQUIRED, INVALID_PARAMS, INVALID_REQUEST, NOT_FOUND, RpcError
+from acp_wire.errors import AUTH_REQUIRED, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, NOT_FOUND, RpcError
 from ars_acp import __version__
 from ars_acp.errors import invalid_message
 from ars_acp.log import Log
 from ars_acp.session import Session, new_session_id, opening_entry
 from ars_acp.settings import Settings
+from event_log.errors import LogError
 
 if TYPE_CHECKING:
     from acp_wire.schema.initialization import AuthenticateRequest, ClientCapabilities, InitializeRequest
@@ -31,7 +33,7 @@ NO_MODEL = (
 
 
 class Agent:
-    """The agent's end of one connection. `later` starts a task that the program owns and ends."""
+    """The agent's end of one connection. `later` starts a task that the program owns, `closing` hears of the end."""
 
     connection: Connection
 
@@ -44,6 +46,7 @@ class Agent:
         make_model: "Callable[[Settings], Model]",
         reload: Callable[[], Settings],
         later: Callable[[Callable[[], Coroutine[Any, Any, None]]], Any],
+        closing: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._store = store
@@ -51,6 +54,7 @@ class Agent:
         self._make_model = make_model
         self._reload = reload
         self._later = later
+        self._closing = closing
         self._made: Model | None = None
         self._sessions: dict[str, Session] = {}
         self._client: ClientCapabilities | None = None
@@ -65,6 +69,7 @@ class Agent:
     def closed(self) -> None:
         """Runs when the client has closed, before what is still running is cancelled."""
         self._busy_at_end = any(session.prompts for session in self._sessions.values())
+        self._closing()
 
     def model(self) -> "Model":
         """The model of the settings, built when it is first needed. Raises `SettingsError`."""
@@ -75,18 +80,20 @@ class Agent:
     async def warm(self) -> None:
         """Loads, after the first session was answered, all that its first prompt would otherwise wait for."""
         self._log.load()
-        await anyio.to_thread.run_sync(self._load_what_a_turn_needs)
+        await anyio.to_thread.run_sync(self._load_what_a_turn_needs, abandon_on_cancel=True)
         await self.model().warm()
         if not gc.isenabled():
             gc.freeze()  # what is loaded by now stays until the end
             gc.enable()
 
     def _load_what_a_turn_needs(self) -> None:
-        from ars_acp import turn
+        from acp_wire import methods
         from ars_acp.acp_hands import abilities
+        from ars_acp.tools import offered
 
-        for tool in turn.offered(abilities(self._client)):
+        for tool in offered(abilities(self._client)):
             tool.spec()
+        methods.SESSION_PROMPT.params({"sessionId": "", "prompt": []})
 
     def received(self, call: Call) -> None:
         """Runs in wire order, before the request's task: what a later line may refer to is known from here on."""
@@ -151,8 +158,10 @@ class Agent:
                 raise invalid_message(INVALID_PARAMS, f"{name}: an absolute path is needed", field=name)
         session_id = new_session_id()
         directories = tuple(params.additional_directories)
-        session = Session(session_id, params.cwd, directories, self._store.create(session_id), self._settings.mode)
-        session.record(opening_entry(params.cwd, params.additional_directories, session.mode))
+        with _log_errors_told():
+            log = self._store.create(session_id)
+            session = Session(session_id, params.cwd, directories, log, self._settings.mode)
+            session.record(opening_entry(params.cwd, directories, session.mode))
         self._sessions[session_id] = session
         call.then(lambda: self._later(self.warm))
         if params.mcp_servers:
@@ -181,7 +190,8 @@ class Agent:
                 limits=ToolLimits(command_seconds=self._settings.command_seconds),
                 log=self._log,
             )
-            stop = await run_turn(turn, {"type": "prompt", "content": content, "text": text})
+            with _log_errors_told():
+                stop = await run_turn(turn, {"type": "prompt", "content": content, "text": text})
         return {"stopReason": stop}
 
     def session_cancel(self, params: "CancelNotification") -> None:
@@ -195,3 +205,12 @@ class Agent:
         client_session = self._client.session if self._client else None
         notices = client_session is not None and client_session.notices is not None
         return Streamer(self.connection, session, notices=notices)
+
+
+@contextlib.contextmanager
+def _log_errors_told() -> Iterator[None]:
+    """A session whose log cannot be written cannot go on; the client is told why."""
+    try:
+        yield
+    except LogError as exc:
+        raise RpcError(INTERNAL_ERROR, f"The session's log cannot be written: {exc}") from None

@@ -17,6 +17,9 @@ from ars_acp.models.model import ToolCallRequest
 from ars_acp.redact import redact
 from ars_acp.tools.tool import Act, InvalidArguments, Tool, ToolContext, ToolResult
 
+# Arguments longer than this are shown to the person by their beginning only.
+SHOWN_INPUT = 1024 * 1024
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
@@ -56,7 +59,7 @@ async def _run_together(turn: "Turn", call_ids: list[str]) -> None:
 async def _run(turn: "Turn", call_id: str) -> None:
     call = turn.open_calls[call_id]
     tool = _offered(turn, call.name)
-    shown = tool.name if tool else redact(call.name)
+    shown = tool.name if tool else redact(call.name)[:100]
     turn.streamer.update(
         build.tool_call(call_id, title=shown, name=shown, status="pending", raw_input=_readable(call.arguments))
     )
@@ -130,10 +133,9 @@ async def _refusal(turn: "Turn", call_id: str, tool: Tool, act: Act) -> ToolResu
         return failed("REFUSED", f"Refused: this session is {session.mode}.")
     if turn.unanswered:
         return failed("REFUSED", "Refused: a question before it was not answered, so nobody is there to ask.")
-    question = build.tool_call_update(
+    question = build.permission_tool_call(
         call_id, title=act.title, kind=act.kind, status="pending", locations=act.locations, content=act.content or None
     )
-    del question["sessionUpdate"]
     try:
         chosen = await turn.hands.ask(question, permissions.options(act))
     except Timeout:
@@ -194,8 +196,8 @@ def _parsed(text: str) -> Any:
 
 
 def _readable(text: str) -> Any:
-    parsed = _parsed(text)
-    return parsed if isinstance(parsed, dict) else {"unreadable": text[:1000]}
+    parsed = _parsed(text) if len(text) <= SHOWN_INPUT else None
+    return parsed if isinstance(parsed, dict) else {"unreadable": text[:1000], "characters": len(text)}
 
 
 def _give_up_on_a_model_that_only_errs(turn: "Turn") -> None:

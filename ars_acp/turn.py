@@ -56,25 +56,25 @@ async def run_turn(turn: Turn, said: Entry) -> str:
     """
     session = turn.session
     session.record(said)
-    stop = "error"
+    stop, why = "error", "an error ended the turn"
     try:
         await _prepare(turn)
-        stop = "max_turn_requests"
         for _ in range(turn.settings.steps_per_turn):
             reply = await _one_reply(turn)
-            if not reply.tool_calls or reply.finish == "length":
+            if not turn.open_calls:
                 stop = STOP_REASONS[reply.finish]
                 break
             await calls.run_calls(turn)
+        else:
+            stop = "max_turn_requests"
     except get_cancelled_exc_class():
-        stop = "cancelled"
-        _close(turn, "the person cancelled it")
+        stop, why = "cancelled", "the person cancelled it"
         raise
-    except RpcError as exc:
-        stop = "error"
-        _close(turn, exc.message)
-        raise
+    except ModelError as exc:
+        why = exc.message
+        raise _as_answer(turn, exc) from None
     finally:
+        _close(turn, why)
         session.record({"type": "turn", "stop": stop})
     return stop
 
@@ -101,20 +101,17 @@ async def _one_reply(turn: Turn) -> Reply:
     streamer.begin_reply()
     turn.replying = True
     reply: Reply | None = None
-    try:
-        stream = turn.model.stream([system, *session.history.messages], [tool.spec() for tool in turn.tools])
-        async with contextlib.aclosing(stream) as events:
-            async for event in events:
-                if type(event) is list:
-                    streamer.pieces(event)
-                    await streamer.room()
-                elif isinstance(event, Retrying):
-                    told = f"Trying again in {event.delay:.1f} s (attempt {event.attempt})"
-                    streamer.tell("warning", told, event.reason)
-                elif isinstance(event, Reply):
-                    reply = event
-    except ModelError as exc:
-        raise _as_answer(turn, exc) from None
+    stream = turn.model.stream([system, *session.history.messages], [tool.spec() for tool in turn.tools])
+    async with contextlib.aclosing(stream) as events:
+        async for event in events:
+            if type(event) is list:
+                streamer.pieces(event)
+                await streamer.room()
+            elif isinstance(event, Retrying):
+                told = f"Trying again in {event.delay:.1f} s (attempt {event.attempt})"
+                streamer.tell("warning", told, event.reason)
+            elif isinstance(event, Reply):
+                reply = event
     if reply is None:
         raise rpc_error(LLM_STREAM_INTERRUPTED, "the model's reply had no end", retryable=True)
     streamer.release()
@@ -163,7 +160,7 @@ def _log_reply(turn: Turn, reply: Reply) -> None:
 
 
 def _close(turn: Turn, reason: str) -> None:
-    """Ends what a turn that stopped in the middle has left open. Never waits."""
+    """Ends what a turn that stopped in the middle has left open; does nothing after one that did not. Never waits."""
     turn.streamer.release()
     session = turn.session
     if turn.replying:
