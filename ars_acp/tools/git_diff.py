@@ -15,7 +15,7 @@ from ars_acp.tools.tool import Act, InvalidArguments, Tool, ToolContext, ToolRes
 _DIFF = (
     *GIT,
     *("-c", "core.quotePath=false", "-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false"),
-    *("-c", "diff.orderFile=", "-c", "diff.external="),
+    *("-c", "diff.orderFile=/dev/null", "-c", "diff.external="),
     *("diff", "--no-ext-diff", "--no-textconv", "--no-color", "--relative"),
     *("--ignore-submodules=dirty", "--submodule=short"),
 )
