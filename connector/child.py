@@ -17,9 +17,8 @@ from dataclasses import dataclass
 
 import anyio
 
-# Marks a child and whatever it starts, also what has left its group, its session and its parent behind. A list: a
-# command that runs us in turn must still be found by whoever started it.
-MARK = "ARS_STARTED_BY"
+from connector import environment
+
 KILLED_SECONDS = 1.0
 
 
@@ -49,11 +48,10 @@ class Child:
     ) -> None:
         """Starts `argv` (no shell) in a session of its own. Raises OSError and ValueError like `subprocess.Popen`."""
         self._mark = secrets.token_hex(8)
-        marks = ":".join(filter(None, (os.environ.get(MARK), self._mark)))
         self._popen = subprocess.Popen(
             list(argv),
             cwd=cwd,
-            env={**env, MARK: marks},
+            env=environment.marked(env, self._mark),
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
@@ -139,11 +137,11 @@ def _processes() -> list[int]:
 def _marks(pid: int) -> list[str]:
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
-            environment = file.read().split(b"\0")
+            entries = file.read().split(b"\0")
     except OSError:
         return []  # another user's, or gone
-    prefix = f"{MARK}=".encode()
-    return next((entry[len(prefix) :].decode().split(":") for entry in environment if entry.startswith(prefix)), [])
+    prefix = f"{environment.MARK}=".encode()
+    return next((entry[len(prefix) :].decode().split(":") for entry in entries if entry.startswith(prefix)), [])
 
 
 def _pidfd(pid: int) -> int | None:

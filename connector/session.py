@@ -158,7 +158,7 @@ class Session:
 
     async def _run(self, turn: Turn) -> None:
         async with self._one_at_a_time:
-            await anyio.sleep(self._quiet_from - anyio.current_time())
+            await anyio.sleep_until(self._quiet_from)
             if turn.cancelled:
                 turn.end("cancelled")
                 return
