@@ -131,7 +131,13 @@ async def _client_errors(what: str) -> AsyncIterator[None]:
     except RpcError as exc:
         if exc.code == NOT_FOUND:
             raise NotFound(f"{what}: not found") from None
-        raise Refused(f"{what}: the client refused: {redact(exc.message)}") from None
+        raise Refused(f"{what}: the client refused: {redact(_reason(exc))}") from None
+
+
+def _reason(exc: RpcError) -> str:
+    # Clients on the TypeScript SDK say "Internal error", and what it was in the data.
+    details = exc.data.get("details") if isinstance(exc.data, dict) else None
+    return f"{exc.message}: {details[:500]}" if isinstance(details, str) and details else exc.message
 
 
 def abilities(capabilities: "ClientCapabilities | None") -> frozenset[str]:

@@ -40,6 +40,8 @@ class History:
         self._text: list[str] = []
         self._thought: list[str] = []
         self._turn_began = 0
+        # The calls of the last reply, by id: which of them came first.
+        self._calls: dict[str, int] = {}
 
     def apply(self, entry: Entry) -> None:
         """Takes one entry, in the order of the log."""
@@ -54,7 +56,7 @@ class History:
             case "reply":
                 self._close_reply(entry["calls"])
             case "result":
-                self.messages.append({"role": "tool", "tool_call_id": entry["id"], "content": entry["text"]})
+                self._place({"role": "tool", "tool_call_id": entry["id"], "content": entry["text"]})
             case "interrupted":
                 self._text.append(f"\n[This reply was interrupted: {entry['reason']}]")
                 self._close_reply([])
@@ -66,10 +68,19 @@ class History:
         """How much of the reply under way has been shown."""
         return sum(map(len, self._text))
 
+    def _place(self, result: dict[str, Any]) -> None:
+        """Adds a result where its call stands, whichever ended first: many models' templates show no ids."""
+        at = len(self.messages)
+        place = self._calls.get(result["tool_call_id"], at)
+        while at and self._calls.get(self.messages[at - 1].get("tool_call_id", ""), -1) > place:
+            at -= 1
+        self.messages.insert(at, result)
+
     def _close_reply(self, calls: list[dict[str, Any]]) -> None:
         text, thought = "".join(self._text), "".join(self._thought)
         self._text.clear()
         self._thought.clear()
+        self._calls = {call["id"]: position for position, call in enumerate(calls)}
         message: dict[str, Any] = {"role": "assistant", "content": text or None}
         if thought:
             message["reasoning_content"] = thought
