@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import anyio.lowlevel
 
+from acp_wire import build
 from acp_wire.connection import Call
 from acp_wire.errors import INVALID_PARAMS, METHOD_NOT_FOUND, NOT_FOUND, RpcError
 from connector.child import Exit
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 EARLY_SESSIONS = 16
 EARLY_UPDATES = 10_000
-CANCELLED: dict[str, Any] = {"outcome": {"outcome": "cancelled"}}
 
 # One of the models of `acp_wire.schema.session_update`.
 Update = Any
@@ -80,14 +80,13 @@ class Client:
 
     def capabilities(self) -> dict[str, Any]:
         """The `clientCapabilities` of initialize: exactly what is served here."""
-        offered: dict[str, Any] = {
-            "fs": {"readTextFile": True, "writeTextFile": self._writes},
-            "terminal": True,
-            "session": {"notices": {}},
-        }
-        if self._fill is not None:
-            offered["elicitation"] = {"form": {}}
-        return offered
+        return build.client_capabilities(
+            read_text_file=True,
+            write_text_file=self._writes,
+            terminal=True,
+            elicitation=("form",) if self._fill is not None else (),
+            notices=True,
+        )
 
     def add(self, session_id: str, workspace: Workspace, on_update: OnUpdate) -> None:
         """Serves `session_id` from here on; `on_update` gets what the agent had reported too early, then the rest."""
@@ -133,7 +132,7 @@ class Client:
         hands = self._hands(params.session_id)
         known = hands.tool_calls.get(params.tool_call.tool_call_id)
         act = act_of(params.session_id, params.options, params.tool_call, known)
-        async with _asking(hands, call, CANCELLED):
+        async with _asking(hands, call, build.cancelled()):
             return (await decide(act, self._policy)).outcome()
 
     async def fs_read_text_file(self, params: "ReadTextFileRequest", call: Call) -> dict[str, Any]:
@@ -160,10 +159,8 @@ class Client:
     async def terminal_output(self, params: "OfTerminal", call: Call) -> dict[str, Any]:
         """What the command has written so far, and how it ended if it has."""
         terminal = self._terminal(params)
-        answer: dict[str, Any] = {"output": terminal.output(), "truncated": terminal.tail.dropped}
-        if terminal.child.exit is not None:
-            answer["exitStatus"] = _exit_status(terminal.child.exit)
-        return answer
+        output, ended = terminal.output(), terminal.child.exit
+        return build.terminal_output(output, terminal.tail.dropped, _exit_status(ended) if ended else None)
 
     async def terminal_wait_for_exit(self, params: "OfTerminal", call: Call) -> dict[str, Any]:
         """Answers when the command has ended."""
@@ -190,11 +187,9 @@ class Client:
         if not isinstance(params, ElicitationFormMode):
             raise RpcError(INVALID_PARAMS, "Only the mode `form` is offered")
         hands = self._hands(params.session_id) if params.session_id is not None else None
-        async with _asking(hands, call, {"action": "cancel"}):
+        async with _asking(hands, call, build.elicitation_result("cancel")):
             filled = await self._fill(params)
-        if filled.action == "accept":
-            return {"action": "accept", "content": filled.content}
-        return {"action": filled.action}
+        return build.elicitation_result(filled.action, filled.content if filled.action == "accept" else None)
 
     def elicitation_complete(self, params: "CompleteElicitationNotification") -> None:
         """Belongs to the URL mode, which is not offered."""
@@ -226,7 +221,7 @@ class Client:
 
 
 def _exit_status(ended: Exit) -> dict[str, Any]:
-    return {"exitCode": ended.code, "signal": ended.signal}
+    return build.exit_status(ended.code, ended.signal)
 
 
 @contextlib.asynccontextmanager

@@ -64,6 +64,15 @@ class Connector:
         """Whether the agent's process still runs."""
         return self._process.child.exit is None
 
+    @property
+    def pid(self) -> int:
+        """The agent's process id, which is its group's too."""
+        return self._process.child.pid
+
+    def stderr_tail(self) -> str:
+        """The end of what the agent has written on stderr."""
+        return self._process.stderr_tail()
+
     async def initialize(self, client_info: dict[str, str]) -> None:
         """Shakes hands; what the agent can do is in `agent` afterwards. Raises `ConnectorError`."""
         params = {

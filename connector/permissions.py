@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from acp_wire import build
+
 if TYPE_CHECKING:
     from acp_wire.schema.permission import PermissionOption
     from acp_wire.schema.tool_calls import ToolCall, ToolCallUpdate
@@ -55,9 +57,7 @@ class Decision:
 
     def outcome(self) -> dict[str, Any]:
         """The result of session/request_permission."""
-        if self.option_id is None:
-            return {"outcome": {"outcome": "cancelled"}}
-        return {"outcome": {"outcome": "selected", "optionId": self.option_id}}
+        return build.cancelled() if self.option_id is None else build.selected(self.option_id)
 
 
 # Says yes, no or neither, or returns the id of the option that a person has picked.
