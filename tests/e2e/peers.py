@@ -1,8 +1,11 @@
 """What the tests with foreign clients share: where the programs are, how they are run, what they said on the wire."""
 
+import asyncio
+import contextlib
 import json
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +55,12 @@ def results(model: ModelServer) -> list[str]:
     return [it["content"] for it in model.chats()[-1].body["messages"] if it["role"] == "tool"]
 
 
+def answers(said: Said, method: str) -> list[Any]:
+    """The results of a client's requests of one method, in the order of the answers."""
+    asked = {message["id"] for who, message in said if who == "client" and message.get("method") == method}
+    return [it["result"] for who, it in said if who == "agent" and "result" in it and it["id"] in asked]
+
+
 @dataclass(frozen=True)
 class Ran:
     """A program that has ended."""
@@ -66,3 +75,41 @@ async def run(*command: str, cwd: Path, env: dict[str, str], seconds: float = 20
     with anyio.fail_after(seconds):
         ended = await anyio.run_process(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, check=False)
     return Ran(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+
+
+class Running:
+    """A program that runs; what it prints on stdout is kept."""
+
+    def __init__(self, child: asyncio.subprocess.Process) -> None:
+        self.child = child
+        self.out = ""
+
+    async def shows(self, text: str, seconds: float = 20) -> None:
+        """Waits until it has printed that. Raises TimeoutError."""
+        assert self.child.stdout is not None
+        with anyio.fail_after(seconds):
+            while text not in self.out:
+                data = await self.child.stdout.read(1 << 16)
+                assert data, f"it ended with {await self.child.wait()} and had printed {self.out!r}"
+                self.out += data.decode()
+
+    async def wait(self, seconds: float = 20) -> int:
+        """Its exit code. Raises TimeoutError."""
+        assert self.child.stdout is not None
+        with anyio.fail_after(seconds):
+            self.out += (await self.child.stdout.read()).decode()
+            return await self.child.wait()
+
+
+@contextlib.asynccontextmanager
+async def running(*command: str, cwd: Path, env: dict[str, str]) -> AsyncIterator[Running]:
+    """Starts a program, and kills it in the end unless it has ended."""
+    child = await asyncio.create_subprocess_exec(
+        *command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        yield Running(child)
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
