@@ -4,6 +4,7 @@ import contextlib
 import gc
 import os.path
 from collections.abc import Callable, Coroutine, Iterator
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -91,6 +92,7 @@ class Agent:
         from ars_acp.acp_hands import abilities
         from ars_acp.tools import offered
 
+        import_module("ars_acp.turn")
         for tool in offered(abilities(self._client)):
             tool.spec()
         methods.SESSION_PROMPT.params({"sessionId": "", "prompt": []})

@@ -7,8 +7,10 @@ in the environment, as `OPENAI_API_KEY`, `OPENAI_BASE_URL`, `OPENAI_MODEL`, in t
 import json
 import os
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from event_log.stores import Store
 
 Mode = Literal["ask", "accept-edits", "read-only", "full"]
-LOOPBACK = ("http://127.", "http://localhost", "http://[::1]", "https://127.", "https://localhost", "https://[::1]")
 OPENAI_NAMES = {"api_key": "OPENAI_API_KEY", "base_url": "OPENAI_BASE_URL", "model": "OPENAI_MODEL"}
 
 
@@ -55,7 +56,7 @@ class Settings(BaseModel):
 
     def can_reach_a_model(self) -> bool:
         """A script needs nothing, an endpoint on this host no key, any other endpoint a key."""
-        return bool(self.script or self.api_key or (self.base_url or "").startswith(LOOPBACK))
+        return bool(self.script or self.api_key or (self.base_url and _is_loopback(self.base_url)))
 
     def store_url(self) -> str:
         """Where sessions are kept: as set, else in the user's state directory."""
@@ -87,6 +88,14 @@ def open_sessions(settings: Settings) -> "Store":
         return open_store(settings.store_url())
     except (LogError, ValueError, OSError) as exc:
         raise SettingsError(f"setting store: {exc}") from None
+
+
+def _is_loopback(url: str) -> bool:
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def config_directory() -> Path:
