@@ -1,0 +1,78 @@
+"""The counted faults: a sample of each by default, all of them with FAULTS=full, and one table of rows at the end."""
+
+import os
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from fixtures.model_server import ModelServer, model_server
+
+FULL = os.environ.get("FAULTS") == "full"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of the table."""
+
+    row: str
+    required: str
+    measured: str
+    held: bool
+
+
+TABLE = pytest.StashKey[list[Line]]()
+Record = Callable[[str, str, str, bool], None]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[TABLE] = []
+
+
+@pytest.fixture
+def record(request: pytest.FixtureRequest) -> Record:
+    """`record(row, required, measured, held)` puts a line into the table and fails the test where it was not held."""
+
+    def note(row: str, required: str, measured: str, held: bool) -> None:
+        request.config.stash[TABLE].append(Line(row, required, measured, held))
+        assert held, f"{row}: required {required}; measured {measured}"
+
+    return note
+
+
+@pytest.fixture
+def count() -> Callable[[int, int], int]:
+    """`count(full, sample)`: how many this run does."""
+    return lambda full, sample: full if FULL else sample
+
+
+@pytest.fixture
+async def models() -> AsyncIterator[ModelServer]:
+    async with model_server() as server:
+        yield server
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    outcome = yield
+    report = outcome.get_result()
+    marker = item.get_closest_marker("faults")
+    table = item.config.stash[TABLE]
+    if report.failed and marker and not any(line.row in marker.args and not line.held for line in table):
+        reason = str(report.longrepr.reprcrash.message) if hasattr(report.longrepr, "reprcrash") else "see above"
+        for row in marker.args:
+            table.append(Line(row, f"{item.name} holds", f"FAILED: {reason.splitlines()[0][:120]}", False))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    table = sorted(config.stash.get(TABLE, []), key=lambda line: (line.row[0], int(line.row[1:].split()[0]), line.row))
+    if not table:
+        return
+    terminalreporter.section(f"counted faults, {'in full' if FULL else 'a sample (FAULTS=full: all)'}")
+    widths = [max(len(text) for text in column) for column in zip(*((it.row, it.required) for it in table), strict=True)]
+    for line in table:
+        told = f"{line.row:{widths[0]}}  {line.required:{widths[1]}}  {'' if line.held else '✗ '}{line.measured}"
+        terminalreporter.write_line(told, red=not line.held)
+    below = sum(not line.held for line in table)
+    terminalreporter.write_line(f"{len(table)} rows, {below} below what is required")
