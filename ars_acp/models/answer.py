@@ -7,7 +7,7 @@ from anyio.lowlevel import checkpoint
 
 from ars_acp.models.assemble import Assembly
 from ars_acp.models.config import ModelConfig
-from ars_acp.models.faults import Fault, Faults
+from ars_acp.models.faults import Faults
 from ars_acp.models.model import BATCH, Piece, Reply
 from ars_acp.models.sse import EventStream, EventTooLong
 from ars_acp.models.tool_text import TextCalls
@@ -57,11 +57,13 @@ class Answer:
         self._since_checkpoint = 0
 
     async def next(self) -> list[Piece]:
-        """The next pieces, at most BATCH of them; none at the end. Lets other tasks run every BATCH events."""
+        """The next pieces, at most BATCH of them; none at the end. Lets other tasks run every BATCH events or so."""
         while True:
             if self._over:
                 pieces, self._over = self._over[:BATCH], self._over[BATCH:]
                 return pieces
+            if self._assembly.fault is not None:
+                raise self._assembly.fault
             if self._at < len(self._events):
                 if self._since_checkpoint >= BATCH:
                     self._since_checkpoint = 0
@@ -151,12 +153,11 @@ class Answer:
         return b"".join(parts)
 
     def _last_event(self) -> None:
-        try:
-            self._over = self._assembly.take(self._stream.end())
-        except Fault as fault:
+        assembly = self._assembly
+        self._over = assembly.take(self._stream.end())
+        if assembly.fault is not None and assembly.fault.error.details.get("reason") == "json":
             # Cut in the middle of an event: whether the reply was complete is decided by what came before.
-            if fault.error.details.get("reason") != "json":
-                raise
+            assembly.fault = None
 
     async def _end(self) -> None:
         self._ended = True

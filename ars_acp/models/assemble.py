@@ -5,19 +5,21 @@ from typing import Any
 
 import orjson
 
-from ars_acp.models.faults import Faults
+from ars_acp.models.faults import Fault, Faults
 from ars_acp.models.model import Finish, Piece, Reply, ToolCallRequest, Usage
 from ars_acp.models.tool_calls import ToolCalls, whole_characters
 from ars_acp.models.tool_text import TextCalls
 
 DONE = b"[DONE]"
+SHAPE_ERRORS = (AttributeError, KeyError, IndexError, TypeError)
 
 
 class Assembly:
-    """Takes the chunks of one stream in order. Everything here raises `Fault` for what cannot be a reply."""
+    """Takes the chunks of one stream in order. What cannot be part of a reply ends it: then `fault` says why."""
 
     def __init__(self, faults: Faults, text_calls: TextCalls | None = None) -> None:
         self.done = False
+        self.fault: Fault | None = None
         self.finish_reason: str | None = None
         self._faults = faults
         self._text_calls = text_calls
@@ -63,18 +65,21 @@ class Assembly:
                                 add(("text", text))
                             continue
                 self._chunk(chunk, pieces)
-        except (AttributeError, KeyError, IndexError, TypeError):
-            raise self._faults.interrupted("shape", self.partial_chars) from None
+        except Fault as fault:
+            self.fault = fault
+        except SHAPE_ERRORS:
+            self.fault = self._faults.interrupted("shape", self.partial_chars)
         return pieces
 
     def whole(self, body: bytes) -> list[Piece]:
         """The pieces of a reply that came at once, from a server that does not stream."""
         pieces: list[Piece] = []
-        chunk = self._loads(body)
         try:
-            self._chunk(chunk, pieces, "message")
-        except (AttributeError, KeyError, IndexError, TypeError):
-            raise self._faults.interrupted("shape", 0) from None
+            self._chunk(self._loads(body), pieces, "message")
+        except Fault as fault:
+            self.fault = fault
+        except SHAPE_ERRORS:
+            self.fault = self._faults.interrupted("shape", self.partial_chars)
         self.done = True
         return pieces
 
@@ -89,7 +94,9 @@ class Assembly:
         return pieces
 
     def reply(self, first_token: float | None, seconds: float) -> Reply:
-        """The reply, decided from what came rather than from the finish_reason that came with it."""
+        """The reply, decided from what came rather than from the finish_reason that came with it. Raises Fault."""
+        if self.fault is not None:
+            raise self.fault
         if not self.done and self.finish_reason is None:
             raise self._faults.interrupted("eof", self.partial_chars)
         if self.finish_reason == "error":

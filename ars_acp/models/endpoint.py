@@ -45,7 +45,7 @@ class Endpoint:
         http_client = openai.DefaultAioHttpClient(
             trust_env=False,
             verify=_trust(config),
-            proxy=config.proxy,
+            proxy=config.proxy if transport is None else None,
             follow_redirects=False,
             event_hooks={"response": [_limit_error_body]},
             transport=transport,
@@ -93,6 +93,7 @@ class Endpoint:
         while await response.receive() is not None:
             pass
         await response.aclose()
+        await self.aclose()
 
     async def aclose(self) -> None:
         """Closes the connections."""

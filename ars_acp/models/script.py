@@ -201,7 +201,9 @@ class _Reader:
                 return Action("wait" if word == "wait" else "pace", seconds=self._number(rest))
             case "usage":
                 return self._usage(rest)
-            case "finish" if rest in FINISHES:
+            case "finish":
+                if rest not in FINISHES:
+                    raise self._error(f"`finish` needs one of {', '.join(FINISHES)}")
                 return Action("finish", rest)
             case "retry":
                 seconds, _, reason = rest.partition(" ")
