@@ -1,19 +1,19 @@
 """The exception tree of the wire, and the error codes of ACP v1.
 
-    WireError
-    ├── RpcError            an error answer: ours to give, or the peer's that we got
-    ├── RequestTimeout      the peer did not answer in time; it has been told with $/cancel_request
-    └── ConnectionClosed    the other end is gone; the request may or may not have been carried out
+WireError
+├── RpcError            an error answer: ours to give, or the peer's that we got
+├── RequestTimeout      the peer did not answer in time; it has been told with $/cancel_request
+└── ConnectionClosed    the other end is gone; the request may or may not have been carried out
 
-    code    name               when
-    -32700  PARSE_ERROR        the line is not JSON
-    -32600  INVALID_REQUEST    not a request, a batch, an over-long line, an id in use, a request before `initialize`
-    -32601  METHOD_NOT_FOUND   unknown, or not offered by this end
-    -32602  INVALID_PARAMS     malformed or unsupported values
-    -32603  INTERNAL_ERROR     our own failure
-    -32800  REQUEST_CANCELLED  answered because of $/cancel_request
-    -32000  AUTH_REQUIRED      no way to reach a model
-    -32002  NOT_FOUND          unknown session, file or terminal
+code    name               when
+-32700  PARSE_ERROR        the line is not JSON
+-32600  INVALID_REQUEST    not a request, a batch, an over-long line, an id in use, a request before `initialize`
+-32601  METHOD_NOT_FOUND   unknown, or not offered by this end
+-32602  INVALID_PARAMS     malformed or unsupported values
+-32603  INTERNAL_ERROR     our own failure
+-32800  REQUEST_CANCELLED  answered because of $/cancel_request
+-32000  AUTH_REQUIRED      no way to reach a model
+-32002  NOT_FOUND          unknown session, file or terminal
 """
 
 from typing import Any
