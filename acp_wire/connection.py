@@ -71,6 +71,20 @@ class Call:
         self.at_end.append(fn)
 
 
+@dataclass(eq=False)
+class _Waiting:
+    """A request of ours without its answer, or with it until the task that asked has gone on."""
+
+    answered: asyncio.Future[None]
+    answer: dict[str, Any] | None = None
+
+    def result(self) -> Any:
+        assert self.answer is not None
+        if "error" in self.answer:
+            raise _answered_error(self.answer["error"])
+        return self.answer["result"]
+
+
 class Connection:
     """Speaks JSON-RPC 2.0 over `stream`, one message a line, as ACP v1 has it.
 
@@ -97,7 +111,7 @@ class Connection:
         self._peer_closed: Callable[[], None] | None = getattr(handlers, "closed", None)
         self._on_event = on_event
         self._ids = itertools.count(1)
-        self._pending: dict[int, asyncio.Future[Any]] = {}
+        self._pending: dict[int, _Waiting] = {}
         self._late: dict[int, Callable[[Any], Any]] = {}
         self._inbound: dict[tuple[type, Id], Call] = {}
         self._closed = False
@@ -124,9 +138,9 @@ class Connection:
                     self._peer_closed()
                 for call in self._inbound.values():
                     call.scope.cancel()
-                for future in self._pending.values():
-                    if not future.done():
-                        future.set_exception(ConnectionClosed("the other end closed the connection"))
+                for waiting in self._pending.values():
+                    if not waiting.answered.done():
+                        waiting.answered.set_exception(ConnectionClosed("the other end closed the connection"))
 
     async def request(
         self,
@@ -145,13 +159,14 @@ class Connection:
         if self._closed:
             raise ConnectionClosed("the connection is closed")
         request_id = next(self._ids)
-        future = self._pending[request_id] = asyncio.get_running_loop().create_future()
+        waiting = self._pending[request_id] = _Waiting(asyncio.get_running_loop().create_future())
         began = time.perf_counter()
         outcome = "cancelled"
         try:
             self._write({"jsonrpc": "2.0", "id": request_id, "method": row.name, "params": params})
             with anyio.fail_after(timeout):
-                raw = await future
+                await waiting.answered
+            raw = waiting.result()
             outcome = "answered"
         except TimeoutError:
             outcome = "timeout"
@@ -162,11 +177,20 @@ class Connection:
         finally:
             del self._pending[request_id]
             if outcome in ("timeout", "cancelled"):
-                self._tell_cancelled(request_id)
-                if late is not None:
-                    self._late[request_id] = lambda raw: late(row.result(raw))
+                self._give_up(request_id, waiting, late and (lambda raw: late(row.result(raw))))
             self._event("request.sent", method=row.name, id=request_id, ms=_ms(began), outcome=outcome)
         return row.result(raw)
+
+    def _give_up(self, request_id: int, waiting: "_Waiting", late: Callable[[Any], Any] | None) -> None:
+        if waiting.answer is not None:
+            # It came together with what made us give up.
+            if late is not None:
+                with contextlib.suppress(RpcError):
+                    late(waiting.result())
+            return
+        self._tell_cancelled(request_id)
+        if late is not None:
+            self._late[request_id] = late
 
     def post(self, row: Request[Any, Any], params: dict[str, Any]) -> None:
         """Sends a request whose answer nobody waits for. Does nothing when the other end is gone."""
@@ -222,18 +246,18 @@ class Connection:
 
     def _take_answer(self, message: dict[str, Any]) -> None:
         request_id = message.get("id")
-        future = self._pending.get(request_id) if type(request_id) is int else None
+        waiting = self._pending.get(request_id) if type(request_id) is int else None
         late = self._late.pop(request_id, None) if type(request_id) is int else None
         if late is not None:
             if "error" not in message:
                 with contextlib.suppress(RpcError):
                     late(message["result"])
-        elif future is None or future.done():
+        elif waiting is None or waiting.answer is not None:
             self._ignored("answer.unknown", id=request_id)
-        elif "error" not in message:
-            future.set_result(message["result"])
         else:
-            future.set_exception(_answered_error(message["error"]))
+            waiting.answer = message
+            if not waiting.answered.done():
+                waiting.answered.set_result(None)
 
     def _take_notification(self, method: str, raw: Any) -> None:
         if method == CANCEL_REQUEST:

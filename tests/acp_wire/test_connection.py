@@ -294,6 +294,34 @@ async def test_a_request_that_is_not_answered_in_time_raises_and_a_result_that_c
     assert late == ["/a"]
 
 
+async def test_a_result_that_comes_together_with_the_cancel_is_handed_back() -> None:
+    late: list[str] = []
+    scope = anyio.CancelScope()
+
+    class Cancelling(Agent):
+        def session_cancel(self, params: Any) -> None:
+            scope.cancel()
+
+    async with serving(Cancelling()) as (near, connection):
+        async with anyio.create_task_group() as tasks:
+
+            async def ask() -> None:
+                row = methods.FS_READ_TEXT_FILE
+                with scope:
+                    await connection.request(row, reading("/a"), late=lambda answer: late.append(answer.content))
+
+            tasks.start_soon(ask)
+            await near.receive()
+            cancel = b'{"jsonrpc":"2.0","method":"session/cancel","params":{"sessionId":"s"}}\n'
+            answer = b'{"jsonrpc":"2.0","id":1,"result":{"content":"/a"}}\n'
+            near.write(cancel + answer)
+        near.write(b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":1}}\n')
+        assert [it.get("method") for it in await answers(near, 1)] == [None]
+        assert connection.counts == {}
+    assert scope.cancelled_caught
+    assert late == ["/a"]
+
+
 async def test_a_request_that_gives_up_is_cancelled_at_the_peer() -> None:
     async with both_ends() as (agent_end, client_end, client):
         with pytest.raises(RequestTimeout):
