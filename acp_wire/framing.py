@@ -36,8 +36,8 @@ class Lines:
 
     def __init__(self, limit: int = LINE_LIMIT) -> None:
         self._limit = limit
-        self._held: list[bytes] = []
-        self._size = 0
+        # One buffer that grows in place: pieces in a list leave holes in the heap, as large as the line itself.
+        self._held = bytearray()
         self._discarded: int | None = None
 
     def feed(self, data: bytes) -> Iterator[bytes | LineTooLong]:
@@ -45,26 +45,26 @@ class Lines:
         if b"\n" not in data:
             yield from self._hold(data)
             return
-        first, *rest = data.split(b"\n")
-        last = rest.pop()
-        yield from self._hold(first)
-        if self._discarded is None:
-            line = first if len(self._held) == 1 else b"".join(self._held)
-            self._reset()
-            yield line
-        self._reset()
-        for line in rest:
+        lines = data.split(b"\n")
+        last = lines.pop()
+        if self._held or self._discarded is not None:
+            yield from self._hold(lines.pop(0))
+            if self._discarded is None:
+                yield self._take_held()
+            self._discarded = None
+        for line in lines:
             yield line if len(line) <= self._limit else LineTooLong()
         yield from self._hold(last)
 
     def finish(self) -> bytes:
         """What stands after the last newline, when the stream has ended."""
-        line = b"".join(self._held)
-        self._reset()
-        return line
+        self._discarded = None
+        return self._take_held()
 
-    def _reset(self) -> None:
-        self._held, self._size, self._discarded = [], 0, None
+    def _take_held(self) -> bytes:
+        line = bytes(self._held)
+        self._held = bytearray()
+        return line
 
     def _hold(self, data: bytes) -> Iterator[LineTooLong]:
         if self._discarded is not None:
@@ -72,12 +72,11 @@ class Lines:
             if self._discarded > self._limit:
                 raise StreamUnusable
             return
-        self._size += len(data)
-        if self._size <= self._limit:
-            self._held.append(data)
+        over = len(self._held) + len(data) - self._limit
+        if over <= 0:
+            self._held += data
             return
-        over = self._size - self._limit
-        self._held, self._size, self._discarded = [], 0, over
+        self._held, self._discarded = bytearray(), over
         yield LineTooLong()
         if over > self._limit:
             raise StreamUnusable
