@@ -213,13 +213,17 @@ class Connection:
         with contextlib.suppress(ConnectionClosed):
             try:
                 while data := await self.stream.receive():
-                    for line in self._lines.feed(data):
-                        self._take(line, tasks)
+                    self._take_lines(data, tasks)
             except framing.StreamUnusable:
                 self._refuse(None, RpcError(errors.INVALID_REQUEST, "No newline in sight: closing the connection"))
                 return
             if last := self._lines.finish():
                 self._take(last, tasks)
+
+    def _take_lines(self, data: bytes, tasks: anyio.abc.TaskGroup) -> None:
+        # A call of its own, so that no large line stays in a variable while the next one is waited for.
+        for line in self._lines.feed(data):
+            self._take(line, tasks)
 
     def _take(self, line: bytes | framing.LineTooLong, tasks: anyio.abc.TaskGroup) -> None:
         if isinstance(line, framing.LineTooLong):
