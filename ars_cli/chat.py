@@ -98,8 +98,8 @@ class Chat:
 
     def _greet(self, connector: Connector) -> None:
         info = connector.agent.agent_info
-        agent = f"{info.title or info.name} {info.version}" if info else connector.command.name
-        self._screen.line(f"ars {__version__} · {visible(agent)} · {visible(self._options.cwd)}", "dim")
+        agent = f"{info.name} {info.version}" if info else connector.command.name
+        self._screen.line(f"ars {__version__}, agent {visible(agent)}, in {visible(self._options.cwd)}", "dim")
         if self._options.scripted:
             self._screen.line(
                 "No model is configured, so a script plays the model's part; everything else is real: the agent, its "

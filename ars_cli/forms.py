@@ -1,5 +1,7 @@
 """Forms that an agent wants filled: asked field by field, or answered without a person."""
 
+import itertools
+import re
 from typing import TYPE_CHECKING, Any
 
 from ars_cli.keyboard import Keyboard
@@ -25,17 +27,36 @@ def hunks_of(form: "ElicitationFormMode") -> tuple[str, list[Hunk]] | None:
     [(name, field)] = fields.items()
     if field.type != "array":
         return None
-    hunks = [_hunk(option) for option in choices(field)]
-    return (name, hunks) if hunks and all(hunk.lines for hunk in hunks) else None
+    options = choices(field)
+    shown = _below_titles(form.message, [option.title for option in options])
+    hunks = [_hunk(option, shown.get(option.title, [])) for option in options]
+    return (name, hunks) if any(hunk.lines for hunk in hunks) else None
 
 
-def _hunk(option: "EnumOption") -> Hunk:
-    lines = (option.description or "").strip("\n").split("\n")
-    if lines and lines[0].startswith("```"):
-        lines = lines[1:-1]
-    looks_right = any(line[:1] in ("+", "-") for line in lines)
-    file = option.title.split(" ")[0].rstrip(":")
-    return Hunk(option.const, option.title, file, tuple(lines) if looks_right else ())
+def lead(form: "ElicitationFormMode") -> str:
+    """What a form's message says before it comes to the choices."""
+    titles = {option.title for field in form.requested_schema.properties.values() for option in choices(field)}
+    return "\n".join(itertools.takewhile(lambda line: line not in titles, form.message.split("\n"))).strip()
+
+
+def _below_titles(message: str, titles: list[str]) -> dict[str, list[str]]:
+    """The lines of `message` that stand below each of `titles`."""
+    shown: dict[str, list[str]] = {}
+    below: list[str] = []
+    for line in message.split("\n"):
+        if line in titles:
+            below = shown.setdefault(line, [])
+        else:
+            below.append(line)
+    return shown
+
+
+def _hunk(option: "EnumOption", shown: list[str]) -> Hunk:
+    lines = option.description.split("\n") if option.description else shown
+    while lines and not lines[-1].strip():
+        lines = lines[:-1]
+    numbered = re.fullmatch(r"(?:\d+: )?(.*?)(?:, line \d+.*)?", option.title, re.DOTALL)
+    return Hunk(option.const, option.title, numbered[1] if numbered else option.title, tuple(lines))
 
 
 def choices(field: Any) -> "list[EnumOption]":

@@ -35,7 +35,8 @@ class Person:
         async with self._one_at_a_time:
             self._transcript.end_block()
             self._screen.gap()
-            self._screen.line(f"May it? {self._transcript.heading(act.tool_call)}", "warning")
+            self._screen.line(f"Permission: {self._transcript.heading(act.tool_call)}", "warning")
+            self._transcript.consider_begun(act.tool_call)
             self._transcript.show_diffs(act.tool_call)
             self._show_facts(act)
             keys = option_keys(act.options)
@@ -57,7 +58,7 @@ class Person:
         async with self._one_at_a_time:
             self._transcript.end_block()
             self._screen.gap()
-            self._screen.line(clean(form.message), "warning")
+            self._screen.line(clean(forms.lead(form)), "warning")
             if form.tool_call_id is not None and (call := self._transcript.known(form.tool_call_id)):
                 self._transcript.consider_shown(call)
             self._keyboard.forget()
@@ -89,16 +90,21 @@ class Unattended:
     async def permit(self, act: Act) -> Answer:
         """Yes, for this time, or no."""
         self._transcript.end_block()
-        verdict = "allowed once, nobody is there to ask" if self._allows else "refused, nobody is there to ask"
-        self._screen.line(f"May it? {self._transcript.heading(act.tool_call)}: {verdict}", "warning")
+        self._screen.gap()
+        verdict = "allowed this time" if self._allows else "refused"
+        self._screen.line(f"Permission: {self._transcript.heading(act.tool_call)}", "warning")
+        self._transcript.consider_begun(act.tool_call)
         self._transcript.show_diffs(act.tool_call)
+        self._screen.line(f"  {verdict}; nobody is there to ask", "dim")
         return Answer.ALLOW if self._allows else Answer.REFUSE
 
     async def fill(self, form: "ElicitationFormMode") -> Filled:
         """Prints the question and its answer."""
         self._transcript.end_block()
         self._screen.gap()
-        self._screen.line(clean(form.message), "warning")
+        self._screen.line(clean(forms.lead(form)), "warning")
+        if form.tool_call_id is not None and (call := self._transcript.known(form.tool_call_id)):
+            self._transcript.consider_shown(call)
         content = forms.unattended(form, accept_hunks=self._allows)
         if reviewed := forms.hunks_of(form):
             await self._show_review(reviewed[1], accepted=content is not None)

@@ -1,6 +1,7 @@
 """What an agent reports, as a person reads it: text, thoughts, the plan, tool calls with their output and diffs."""
 
 import os
+import re
 import shlex
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ class Transcript:
         self._plan: dict[str, str] = {}
         self._calls: dict[str, ToolCall | ToolCallUpdate] = {}
         self._begun: set[str] = set()
+        self._finished: set[str] = set()
         self._shown_diffs: set[tuple[str, str | None, str]] = set()
         self._terminals: dict[str, _TerminalView] = {}
         self._waiting_output: dict[str, str] = defaultdict(str)
@@ -72,6 +74,8 @@ class Transcript:
 
     def end_block(self) -> None:
         """Ends the text that is being streamed, if any."""
+        if self._block:
+            self._screen.gap()
         self._screen.end_line()
         self._block = ""
 
@@ -88,6 +92,10 @@ class Transcript:
     def known(self, tool_call_id: str) -> "ToolCall | ToolCallUpdate | None":
         """What has been reported of a tool call so far."""
         return self._calls.get(tool_call_id)
+
+    def consider_begun(self, call: "ToolCall | ToolCallUpdate") -> None:
+        """What a call is has just been printed: its output and its end can follow."""
+        self._begun.add(call.tool_call_id)
 
     def show_diffs(self, call: "ToolCall | ToolCallUpdate") -> None:
         """Prints the diffs of a call that have not been printed yet."""
@@ -124,9 +132,8 @@ class Transcript:
         if not shown:
             return
         self.end_block()
-        if new:
-            self._screen.gap()
-            self._screen.line("Plan", "bold")
+        self._screen.gap()
+        self._screen.line("Plan", "bold")
         for text, status in shown.items():
             mark, style = PLAN_MARKS[status]
             self._screen.line(f"  {mark} {text}", style)
@@ -153,8 +160,10 @@ class Transcript:
             self._screen.line(f"▸ {self.heading(call)}", "bold")
 
     def _finish(self, call: "ToolCall | ToolCallUpdate", views: "list[_TerminalView]") -> None:
-        if self._calls.pop(call.tool_call_id, None) is None:
+        if call.tool_call_id in self._finished:
             return
+        self._finished.add(call.tool_call_id)
+        del self._calls[call.tool_call_id]
         if call.kind == "think" and call.status == "completed":
             return  # what it thought, a plan for instance, has been shown as such
         self.end_block()
@@ -163,23 +172,28 @@ class Transcript:
         good = call.status == "completed"
         mark, style = ("✓", "good") if good else ("✗", "bad")
         changed = [diffs.counted(diffs.unified(it.path, it.old_text, it.new_text)) for it in _diffs(call)]
-        summary = f" (+{sum(it[0] for it in changed)} -{sum(it[1] for it in changed)})" if changed and good else ""
+        made = bool(changed) and good and call.kind in ("edit", "delete", "move")
+        summary = f" (+{sum(it[0] for it in changed)} -{sum(it[1] for it in changed)})" if made else ""
+        texts = [it.content.text for it in call.content or () if it.type == "content" and it.content.type == "text"]
         if call.tool_call_id not in self._begun:
             self._screen.line(f"{mark} {self.heading(call)}{summary}", style)
-        elif summary or not views or not good:
+        elif views:
+            # The output has been printed as it came: what is left to say is how it ended.
+            ended = texts[0].partition("\n")[0] if texts and not good else ""
+            self._screen.line(f"  └ {mark} {clean(ended) or ('done' if good else 'failed')}", style)
+            return
+        else:
             self._screen.line(f"{mark} {'done' if good else 'failed'}{summary}", style)
         if good:
             self.show_diffs(call)
-        self._show_text(call, good)
+        self._show_texts(texts, good)
 
-    def _show_text(self, call: "ToolCall | ToolCallUpdate", good: bool) -> None:
+    def _show_texts(self, texts: list[str], good: bool) -> None:
         """A failure's reason, and a diff that came as text; what a tool has merely read is the model's business."""
-        for item in call.content or ():
-            if item.type != "content" or item.content.type != "text":
-                continue
-            text = item.content.text
-            if good and text.lstrip("`dif \n").startswith("-git "):
-                diffs.show(self._screen, text.strip("`\n").removeprefix("diff\n").splitlines(), indent="  ")
+        for text in texts:
+            diff = re.sub(r"\A`{3,}\w*\n|\n?`{3,}\s*\Z", "", text)
+            if good and diff.startswith("diff --git "):
+                diffs.show(self._screen, diff.splitlines(), indent="  ")
             elif not good:
                 lines = clean(text).strip().splitlines()
                 for line in lines[:FAILURE_LINES]:
