@@ -9,6 +9,7 @@ import contextlib
 import json
 from typing import Any
 
+import anyio
 import orjson
 
 from acp_wire import build, framing
@@ -32,6 +33,7 @@ class Streamer:
         self._notices = notices
         self._held: list[Piece] = []
         self._held_characters = 0
+        self._released = anyio.Event()
         self._heads: dict[str, bytes] = {}
         self.updates = 0
 
@@ -63,12 +65,13 @@ class Streamer:
         if self._held:
             held, self._held, self._held_characters = self._held, [], 0
             self._emit(held)
+            self._released.set()
+            self._released = anyio.Event()
 
     async def room(self) -> None:
-        """Waits, where too much is held, until the client has read on. Raises `ConnectionClosed`."""
+        """Waits, where too much is held, until the client has read on. A client that is gone ends the turn anyway."""
         if self._held_characters > HELD_CHARACTERS:
-            await self._connection.stream.drain(BEHIND_BYTES)
-            self.release()
+            await self._released.wait()
 
     def update(self, update: dict[str, Any]) -> None:
         """Logs and sends any update that is not a piece."""
