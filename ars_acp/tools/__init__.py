@@ -10,6 +10,8 @@ TOOLS = (
     "search_in_project",
     "git_diff",
     "write_file",
+    "apply_patch",
+    "apply_patch_review",
     "run_command",
     "prompt_user",
     "update_plan",

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from acp_wire import build
 from ars_acp.hands import Ran
 from ars_acp.tools import text
+from ars_acp.tools.always import rule
 from ars_acp.tools.arguments import Arguments
 from ars_acp.tools.tool import Act, InvalidArguments, Tool, ToolContext, ToolResult
 
@@ -55,6 +56,7 @@ async def plan(ctx: ToolContext, args: RunCommand) -> Act:
         do=do,
         locations=[] if cwd == ctx.roots.cwd else [build.location(cwd)],
         content=[build.content(text.fenced(shlex.join(argv) if script is None else script, "sh"))],
+        rule=rule(argv, cwd),
     )
 
 
@@ -74,12 +76,13 @@ def _result(ctx: ToolContext, ran: Ran, limit: float) -> ToolResult:
     output = text.middle_cut(text.plain(ran.output), ctx.limits.output_bytes)
     lost = "; the beginning of its output is lost" if ran.truncated else ""
     shown_output = text.data(output) if output.strip() else "no output"
+    content = [build.terminal(ran.terminal_id)]
     raw = {"exitCode": ran.exit_code, "signal": ran.signal, "timedOut": ran.timed_out, "truncated": ran.truncated}
     if ran.timed_out:
         summary = f"stopped: it did not end within {limit:g} seconds{lost}. Output so far:"
-        return ToolResult(False, f"{summary}\n{shown_output}", raw=raw, code="TOOL_TIMEOUT")
+        return ToolResult(False, f"{summary}\n{shown_output}", content, raw, "TOOL_TIMEOUT")
     ended = f"exit code {ran.exit_code}" if ran.exit_code is not None else f"ended by signal {ran.signal or 'unknown'}"
-    return ToolResult(ran.exit_code == 0, f"{ended}{lost}\n{shown_output}", raw=raw)
+    return ToolResult(ran.exit_code == 0, f"{ended}{lost}\n{shown_output}", content, raw)
 
 
 TOOL = Tool(

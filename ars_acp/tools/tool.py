@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 Effects = Literal["none", "write", "execute"]
 
+# Of a JSON schema: titles say nothing, and not every provider takes the limits, which are checked here anyway.
+_LEFT_OUT = {
+    *("title", "$defs", "minimum", "maximum", "exclusiveMinimum"),
+    *("minLength", "maxLength", "minItems", "maxItems"),
+}
+
 
 class InvalidArguments(HandsError):
     """The model called a tool in a way that cannot be carried out; the message says what to send instead."""
@@ -48,7 +54,7 @@ class ToolResult:
 
     ok: bool
     text: str  # what the model reads
-    content: list[dict[str, Any]] | None = None  # what the person sees; None leaves what was shown before
+    content: list[dict[str, Any]] | None = None  # what the person sees in the end; None: the text will do
     raw: Any = None  # rawOutput
     code: str | None = None  # "TOOL_TIMEOUT", "INVALID_ARGUMENTS", ...
     end_turn_step: bool = False  # nobody answered: the step's other calls are not made
@@ -128,7 +134,7 @@ def _spec(tool: Tool) -> dict[str, Any]:
 
 
 def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
-    """Pydantic's schema as every provider takes it: no $ref, no titles, no null alternatives."""
+    """Pydantic's schema as every provider takes it: no $ref, no null alternatives, nothing superfluous."""
     if isinstance(schema, list):
         return [_inlined(it, definitions) for it in schema]
     if not isinstance(schema, dict):
@@ -142,6 +148,6 @@ def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
     for key, value in schema.items():
         if key == "properties":
             kept[key] = {name: _inlined(it, definitions) for name, it in value.items()}
-        elif key not in ("title", "$defs") and not (key == "default" and value in (None, [])):
+        elif key not in _LEFT_OUT and not (key == "default" and value in (None, [])):
             kept[key] = _inlined(value, definitions)
     return kept

@@ -6,7 +6,7 @@ from acp_wire import build
 from ars_acp.tools import text
 from ars_acp.tools.arguments import Arguments
 from ars_acp.tools.leash import is_protected, refuse_forbidden
-from ars_acp.tools.old_text import read_old, refuse_changed
+from ars_acp.tools.old_text import create, read_old, refuse_changed
 from ars_acp.tools.tool import Act, InvalidArguments, Tool, ToolContext, ToolResult
 
 
@@ -27,12 +27,15 @@ async def plan(ctx: ToolContext, args: WriteFile) -> Act:
     old = await read_old(ctx, path) if readable else None
     new, note = _with_newlines_of(old, args.content)
 
+    # Without the old text a diff would claim that the file is new.
+    shown = [build.diff(path, old, new) if readable else build.content(text.fenced(new))]
+
     async def do() -> ToolResult:
         if readable:
             await refuse_changed(ctx, path, old)
-        await ctx.hands.write(path, new)
+        await (create(ctx, path, new) if readable and old is None else ctx.hands.write(path, new))
         done = "Wrote" if not readable else "Created" if old is None else "Replaced"
-        return ToolResult(True, f"{done} {name} ({text.size(new)} bytes){note}")
+        return ToolResult(True, f"{done} {name} ({text.size(new)} bytes){note}", content=shown)
 
     new_file = readable and old is None
     return Act(
@@ -41,8 +44,7 @@ async def plan(ctx: ToolContext, args: WriteFile) -> Act:
         effects="write",
         do=do,
         locations=[build.location(path)],
-        # Without the old text a diff would claim that the file is new.
-        content=[build.diff(path, old, new) if readable else build.content(text.fenced(new))],
+        content=shown,
         protected=is_protected(ctx.roots, [path]),
     )
 

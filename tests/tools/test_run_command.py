@@ -28,7 +28,7 @@ async def test_success_is_ok_and_signal_is_named(bench: Bench) -> None:
 async def test_terminal_is_shown_while_it_runs(bench: Bench) -> None:
     result = await bench.call("run_command", argv=["echo", "x"])
     assert bench.shown == [{"content": [{"type": "terminal", "terminalId": "terminal-1"}]}]
-    assert result.content is None
+    assert result.content == bench.shown[0]["content"]
 
 
 async def test_script_is_run_by_a_shell_and_shown_in_full(bench: Bench) -> None:
