@@ -13,15 +13,32 @@ from fixtures.model_server import ModelServer, model_server
 
 BROKEN = 'def greet(name: str) -> str:\n    return f"Hello, {nme}!"\n'
 FIXED = BROKEN.replace("nme", "name")
+FAREWELL = """\
+def part(name: str) -> str:
+    return f"Goodbye, {name}"
+
+
+def later(name: str) -> str:
+    return f"See you, {name}!"
+
+
+def wave(times: int) -> str:
+    return " ".join(["bye"] * (times - 1))
+"""
 TEST = """\
 import unittest
 
+from farewell import part, wave
 from greet import greet
 
 
 class TestGreet(unittest.TestCase):
     def test_greets_by_name(self) -> None:
         self.assertEqual(greet("Ada"), "Hello, Ada!")
+
+    def test_parts_by_name(self) -> None:
+        self.assertIn(part("Ada"), ["Goodbye, Ada", "Goodbye, Ada!"])
+        self.assertIn(wave(3), ["bye bye", "bye bye bye"])
 """
 
 
@@ -57,10 +74,11 @@ def endpoint(environment: dict[str, str], model: ModelServer) -> dict[str, str]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A git repository with one commit, whose one test fails for a misspelt name."""
+    """A git repository with one commit, one of whose tests fails for a misspelt name."""
     root = tmp_path / "project"
     root.mkdir()
     (root / "greet.py").write_text(BROKEN)
+    (root / "farewell.py").write_text(FAREWELL)
     (root / "test_greet.py").write_text(TEST)
     (root / "AGENTS.md").write_text("Run the tests with `python -m unittest -q`.\n")
     git(root, "init", "--quiet", "--initial-branch=main")
