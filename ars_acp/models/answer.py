@@ -97,7 +97,6 @@ class Answer:
     async def _read(self) -> None:
         data = await self._receive()
         if data is None:
-            self._last_event()
             await self._end()
             return
         if self._advanced_at is None:
@@ -119,26 +118,32 @@ class Answer:
             self._advanced_at = anyio.current_time()
 
     async def _receive(self) -> bytes | None:
-        finished = self._assembly.finish_reason is not None
+        """The next bytes; None where there are no more, and then, unless the reply was complete, `fault` says why."""
+        reason = ""
         try:
             with anyio.fail_after(self._patience()):
-                return await self._source.receive()
+                data = await self._source.receive()
         except TimeoutError:
             reason = "idle"
         except Broken:
             reason = "connection"
-        if finished:
-            return None
+        else:
+            if data is not None:
+                return data
         if self._advanced_at is None and reason == "idle":
             raise self._faults.unreachable(f"the model sent no byte within {self._config.first_byte_seconds:g} seconds")
-        raise self._faults.interrupted(reason, self._assembly.partial_chars)
+        self._last_event()
+        assembly = self._assembly
+        if reason and assembly.fault is None and assembly.finish_reason is None:
+            assembly.fault = self._faults.interrupted(reason, assembly.partial_chars)
+        return None
 
     def _patience(self) -> float:
         """Seconds that the next byte may take. Comments keep a stream alive, but not for ever."""
         config = self._config
         now = anyio.current_time()
         if self._assembly.finish_reason is not None:
-            return TAIL_SECONDS
+            return min(config.idle_seconds, TAIL_SECONDS)
         if self._advanced_at is None:
             return self._asked_at + config.first_byte_seconds - now
         return min(config.idle_seconds, self._advanced_at + config.idle_seconds * config.keep_alive_factor - now)

@@ -21,6 +21,9 @@ from ars_acp.models.config import ModelConfig
 from ars_acp.models.faults import Fault, Faults
 
 ERROR_BODY_LIMIT = 64 << 10
+# What is larger goes out in slices, so that other tasks run meanwhile; aiohttp warns above 1 MiB.
+DIRECT_BODY_LIMIT = 512 << 10
+SLICE = 64 << 10
 # What reading a body raises: the package's transport maps most of aiohttp's errors, but not all.
 BODY_ERRORS = (
     httpx2.HTTPError,
@@ -66,11 +69,12 @@ class Endpoint:
 
     async def ask(self, body: bytes) -> "Response":
         """Posts a chat completions request and returns the response as soon as its headers have come."""
+        large = len(body) > DIRECT_BODY_LIMIT
         call: Awaitable[Any] = self._client.post(
             "/chat/completions",
             cast_to=httpx2.Response,
-            content=body,
-            options={"headers": STREAM_HEADERS},
+            content=_slices(body) if large else body,
+            options={"headers": {**STREAM_HEADERS, "Content-Length": str(len(body))} if large else STREAM_HEADERS},
             stream=True,
             stream_cls=openai.AsyncStream[Any],
         )
@@ -165,6 +169,11 @@ def _trust(config: ModelConfig) -> ssl.SSLContext | bool:
         return ssl.create_default_context(cafile=config.ca_file)
     # Plain http needs no certificates, whose loading costs 16 ms; redirects to https are not followed.
     return config.base_url.startswith("https://") or (config.proxy or "").startswith("https://")
+
+
+async def _slices(body: bytes) -> AsyncIterator[bytes]:
+    for at in range(0, len(body), SLICE):
+        yield body[at : at + SLICE]
 
 
 async def _limit_error_body(response: httpx2.Response) -> None:

@@ -377,3 +377,24 @@ async def test_certificates_that_cannot_be_read_are_told(model: MakeModel, tmp_p
     error = await error_of(model("ok1", base_url="https://127.0.0.1:1/v1", ca_file=str(tmp_path / "none.pem")))
     assert (error.code, error.retryable) == ("LLM_ERROR", False)
     assert "certificates" in error.message
+
+
+async def test_an_error_whose_body_never_ends_is_read_to_its_limit_only(model: MakeModel):
+    began = anyio.current_time()
+    error = await error_of(model("flood", attempts=1))
+    assert anyio.current_time() - began < 1
+    assert (error.details["status"], error.retryable, len(error.message)) == (500, True, 500)
+
+
+@pytest.mark.parametrize("tail", ["cut", "half", "open", ""])
+async def test_a_reply_is_whole_once_its_finish_reason_has_come(model: MakeModel, tail: str):
+    assert (await reply_of(model(f"tail:{tail}", idle_seconds=0.1))).text == "All said."
+
+
+async def test_a_conversation_of_megabytes_goes_out_with_its_length(model: MakeModel, server: ModelServer):
+    messages = [{"role": "user", "content": "word " * 1000} for _ in range(600)]
+    await reply_of(model("ok1"), messages)
+    request = server.chats()[0]
+    assert request.body["messages"] == messages
+    assert int(request.headers["content-length"]) > 3_000_000
+    assert "transfer-encoding" not in request.headers
