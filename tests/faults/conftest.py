@@ -70,7 +70,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if not table:
         return
     terminalreporter.section(f"counted faults, {'in full' if FULL else 'a sample (FAULTS=full: all)'}")
-    widths = [max(len(text) for text in column) for column in zip(*((it.row, it.required) for it in table), strict=True)]
+    widths = [
+        max(len(text) for text in column) for column in zip(*((it.row, it.required) for it in table), strict=True)
+    ]
     for line in table:
         told = f"{line.row:{widths[0]}}  {line.required:{widths[1]}}  {'' if line.held else '✗ '}{line.measured}"
         terminalreporter.write_line(told, red=not line.held)

@@ -72,7 +72,9 @@ async def test_json_that_is_no_message_is_refused_without_an_id(tmp_path: Path, 
         told = [error["code"] for error in client.strays]
         alive = client.ended is None
     held = told == [INVALID_REQUEST] * 6 and alive
-    record("A2", "6/6 answered -32600 with id null, 0 exits", f"{told.count(INVALID_REQUEST)}/6, {not alive:d} exits", held)
+    record(
+        "A2", "6/6 answered -32600 with id null, 0 exits", f"{told.count(INVALID_REQUEST)}/6, {not alive:d} exits", held
+    )
 
 
 @pytest.mark.faults("A3")
@@ -98,7 +100,11 @@ async def test_odd_bytes_are_accepted_or_counted(tmp_path: Path, record: Any, co
         client.lenient = True
         for number in range(times):
             for at, line in enumerate(bad):
-                good = [b"\xef\xbb\xbf" + ping(number * 10), ping(number * 10 + 1) + b"\r", b"\r\n   \n" + ping(number * 10 + 2)]
+                good = [
+                    b"\xef\xbb\xbf" + ping(number * 10),
+                    ping(number * 10 + 1) + b"\r",
+                    b"\r\n   \n" + ping(number * 10 + 2),
+                ]
                 client.write(line + b"\n" + (b"\n".join(good) + b"\n" if at == 0 else b""))
         session_id = await client.new_session()
         told = [error["code"] for error in client.strays]

@@ -11,6 +11,8 @@ from tests.support.process import Client, agent, script
 
 ECHO = "=== turn repeat\nsay: $prompt\n"
 KIB, MIB = 1 << 10, 1 << 20
+# What the allocator keeps and gives back in its own time, whatever the limit is.
+SLACK = 16 * MIB
 INVALID_REQUEST = -32600
 
 
@@ -48,10 +50,10 @@ async def test_lines_are_taken_up_to_the_limit_and_refused_over_it(tmp_path: Pat
             rises.append(client.rss("VmHWM") - before)
         refused = [error["code"] for error in client.strays]
         accepted = sum("result" in client.answers[str, f"n{size}"].message for size in sizes[:3])
-    worst = max(rises) / limit
-    measured = f"{accepted} accepted, then {refused}; RSS +{worst:.1f}x the limit; next in {max(nexts) * 1000:.0f} ms"
-    held = accepted == 3 and refused == [INVALID_REQUEST] and worst <= 3 + 4 * MIB / limit and max(nexts) < 0.1
-    record("A6", "3 accepted, the 4th refused; RSS rise <= 3x limit; next request < 100 ms", measured, held)
+    slowest = max(nexts) * 1000
+    measured = f"{accepted} accepted, then {refused}; RSS +{max(rises) / limit:.1f}x; next in {slowest:.0f} ms"
+    held = accepted == 3 and refused == [INVALID_REQUEST] and max(rises) <= 3 * limit + SLACK and max(nexts) < 0.1
+    record("A6", "3 accepted, the 4th refused; RSS rise <= 3x limit (+16 MiB); next request < 100 ms", measured, held)
 
 
 @pytest.mark.faults("A7")
@@ -71,7 +73,7 @@ async def test_a_line_without_end_ends_the_connection(tmp_path: Path, record: An
                 told_after = time.monotonic() - over
         ended = await client.gone(5)
     allowed = limit * 2 + 64 * MIB
-    measured = f"peak {peak / MIB:.0f} MiB of {allowed / MIB:.0f}; told {told_after:.2f} s after the limit, closed after {sent / MIB:.0f} MiB"
+    measured = f"peak {peak // MIB} MiB of {allowed // MIB}; told {told_after:.2f} s after, closed at {sent // MIB} MiB"
     held = peak <= allowed and told_after <= 1 and sent <= limit * 2 + 8 * MIB and ended.code == 0
     record("A7", "RSS <= limit x 2 + 64 MiB; connection error <= 1 s after the limit", measured, held)
 

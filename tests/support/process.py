@@ -145,7 +145,7 @@ class Client:
         """Waits until the agent has read all that was written, so that what follows is a read of its own."""
         await self.flush()
         unread = bytearray(4)
-        while fcntl.ioctl(self._in, termios.FIONREAD, unread) == 0 and any(unread) and self.ended is None:
+        while fcntl.ioctl(self._in, termios.FIONREAD, unread) == 0 and any(unread) and self.ended is None:  # noqa: ASYNC110
             await asyncio.sleep(0)
 
     def send(self, message: Json, *, wrong: bool = False) -> None:
@@ -178,9 +178,7 @@ class Client:
 
     async def initialize(self) -> Json:
         capabilities = self.hands.capabilities
-        return await self.request(
-            "initialize", {"protocolVersion": 1, "clientCapabilities": capabilities}, within=10
-        )
+        return await self.request("initialize", {"protocolVersion": 1, "clientCapabilities": capabilities}, within=10)
 
     async def new_session(self, cwd: str = "/project") -> str:
         session_id: str = (await self.request("session/new", {"cwd": cwd, "mcpServers": []}))["sessionId"]
@@ -288,9 +286,9 @@ class Client:
         return [line for line in map(_json_or_none, self.log_text().splitlines()) if line and line["event"] == event]
 
     def rss(self, what: str = "VmRSS") -> int:
-        """Resident bytes of the process; `VmHWM` is the most there were since the start or `reset_peak`."""
+        """Resident bytes of the process; `VmHWM` is the most since the start or `reset_peak`. 0 when it has ended."""
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith(f"{what}:")) * 1024
+        return sum(int(line.split()[1]) for line in lines if line.startswith(f"{what}:")) * 1024
 
     def reset_peak(self) -> None:
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
@@ -304,7 +302,7 @@ class Client:
 
     def _expected(self, message: Json) -> bool:
         identity = message.get("id")
-        return identity is None or ("client", type(identity), identity) in self.wire.pending
+        return (identity is None and "error" in message) or ("client", type(identity), identity) in self.wire.pending
 
     def _wait(self) -> None:
         _, status, usage = os.wait4(self.pid, 0)
@@ -484,7 +482,7 @@ async def agent(
     our_in, theirs_out = os.pipe()
     log = directory / "stderr.log"
     with log.open("wb") as stderr:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: ASYNC220
             [*argv, *arguments],
             stdin=theirs_in,
             stdout=theirs_out,
