@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ars_acp.log import Log
     from ars_acp.settings import Settings
+    from event_log.stores import Store
 
 DONE, USAGE, FAILED, STOPPED_EARLY, INTERRUPTED = 0, 1, 2, 3, 130
 # A turn that is cancelled at the end has this long to close; then the process goes all the same.
@@ -64,7 +65,7 @@ def _serve(chosen: dict[str, Any]) -> int:
     from ars_acp.log import open_log
     from ars_acp.models.choose import make_model
     from ars_acp.redact import redact
-    from ars_acp.settings import load
+    from ars_acp.settings import load, open_sessions
 
     settings = load(chosen)
     redact.add(settings.api_key.get_secret_value() if settings.api_key else None)
@@ -74,8 +75,9 @@ def _serve(chosen: dict[str, Any]) -> int:
         raise SettingsError(f"setting log_file: {exc.strerror}") from None
     if settings.script:
         make_model(settings)  # a fault in a script is told at the start
+    store = open_sessions(settings)
     try:
-        code = anyio.run(_run, settings, partial(load, chosen), log)
+        code = anyio.run(_run, settings, store, partial(load, chosen), log)
     except Exception as exc:  # the boundary: whole to the log, one line to whoever reads stderr
         log.error("agent.failed", exc_info=exc)
         print(f"ars-acp: failed: {type(exc).__name__}; the log has the details", file=sys.stderr)
@@ -85,16 +87,14 @@ def _serve(chosen: dict[str, Any]) -> int:
     os._exit(code)
 
 
-async def _run(settings: "Settings", reload: "Callable[[], Settings]", log: "Log") -> int:
+async def _run(settings: "Settings", store: "Store", reload: "Callable[[], Settings]", log: "Log") -> int:
     import anyio
 
     from acp_wire.connection import AGENT_SIDE, Connection
     from acp_wire.streams import stdio
     from ars_acp.agent import Agent
     from ars_acp.models.choose import make_model
-    from ars_acp.settings import open_sessions
 
-    store = open_sessions(settings)
     code = DONE
     async with stdio() as stream, anyio.create_task_group() as background:
         agent = Agent(

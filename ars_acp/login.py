@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from ars_acp.errors import SettingsError
-from ars_acp.settings import login_file
+from ars_acp.settings import checked, login_file
 
 
 def login() -> Path | None:
@@ -20,8 +20,10 @@ def login() -> Path | None:
         model = input("Model [the endpoint's first]: ").strip()
     except (EOFError, KeyboardInterrupt):
         return None
-    chosen = {"base_url": base_url, "api_key": api_key, "model": model}
-    return write_login({key: value for key, value in chosen.items() if value})
+    answers = {"base_url": base_url, "api_key": api_key, "model": model}
+    chosen = {key: value for key, value in answers.items() if value}
+    checked(chosen)
+    return write_login(chosen)
 
 
 def write_login(chosen: dict[str, str]) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from ars_acp.errors import SettingsError
 
@@ -29,7 +29,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     api_key: SecretStr | None = None
-    base_url: str | None = Field(None, pattern=r"^https?://")
+    base_url: str | None = None
     model: str | None = None
     script: str | None = None
     mode: Mode = "ask"
@@ -54,6 +54,21 @@ class Settings(BaseModel):
     attempts: int = Field(3, ge=1)
     backoff_seconds: float = Field(0.5, ge=0)
 
+    @field_validator("api_key")
+    @classmethod
+    def _fits_a_header(cls, key: SecretStr | None) -> SecretStr | None:
+        text = key.get_secret_value() if key else ""
+        if not (text.isascii() and text.isprintable()):
+            raise ValueError("it holds characters that no HTTP header may carry")
+        return key
+
+    @field_validator("base_url", "proxy")
+    @classmethod
+    def _is_an_address(cls, value: str | None) -> str | None:
+        if value is not None and not _usable(value):
+            raise ValueError("it should be an address like https://host/path or http://host:port/path")
+        return value
+
     def can_reach_a_model(self) -> bool:
         """A script needs nothing, an endpoint on this host no key, any other endpoint a key."""
         return bool(self.script or self.api_key or (self.base_url and _is_loopback(self.base_url)))
@@ -72,11 +87,25 @@ def load(arguments: Mapping[str, Any], environment: Mapping[str, str] | None = N
             if name and env.get(name):
                 chosen[field] = env[name]
     chosen.update({key: value for key, value in arguments.items() if value is not None})
+    return checked(chosen)
+
+
+def checked(chosen: Mapping[str, Any]) -> Settings:
+    """These values as settings. Raises `SettingsError`, as `load` does."""
     try:
         return Settings(**chosen)
     except ValidationError as exc:
         fault = exc.errors(include_input=False, include_url=False)[0]
-        raise SettingsError(f"setting {fault['loc'][0]}: {fault['msg']}") from None
+        raise SettingsError(f"setting {fault['loc'][0]}: {fault['msg'].removeprefix('Value error, ')}") from None
+
+
+def _usable(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        named = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port or an IPv6 address that is none
+        return False
+    return named and parts.scheme in ("http", "https") and address.isprintable() and " " not in address
 
 
 def open_sessions(settings: Settings) -> "Store":
