@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ class RealHands(Hands):
         super().__init__(capabilities, **replaced)
         self.environment = environment
         self.terminals: dict[str, asyncio.subprocess.Process] = {}
+        self._numbers = itertools.count(1)
 
     def fs_read_text_file(self, params: Json) -> Json:
         try:
@@ -41,7 +43,7 @@ class RealHands(Hands):
             )
         except FileNotFoundError:
             raise Refusal(NOT_FOUND, "no such program") from None
-        terminal_id = f"terminal-{len(self.executed)}"
+        terminal_id = f"terminal-{next(self._numbers)}"
         self.terminals[terminal_id] = child
         return {"terminalId": terminal_id}
 
