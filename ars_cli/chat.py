@@ -15,13 +15,29 @@ from ars_cli.demo import PROMPT
 from ars_cli.exits import ABORTED, DONE, INTERRUPTED, exit_of
 from ars_cli.keyboard import Keyboard
 from ars_cli.person import Person, Unattended
-from ars_cli.plain import visible
+from ars_cli.plain import clean, visible
 from ars_cli.screen import Screen
 from ars_cli.transcript import Transcript
-from connector import Client, Command, Connector, Limits, Session, allow_once, allow_reads, ask, deny_all, launch
+from connector import (
+    AgentError,
+    Client,
+    Command,
+    Connector,
+    Limits,
+    Session,
+    allow_once,
+    allow_reads,
+    ask,
+    deny_all,
+    launch,
+)
 from connector.permissions import Policy
 
 HELP = "Type a prompt. /quit or Ctrl-D ends, Ctrl-C cancels the turn, a second one quits."
+SCRIPTED = """\
+No model is configured, so a script plays the model's part. Everything else is
+real: the agent, its tools, your review, the tests. To talk to a model, set
+OPENAI_API_KEY or OPENAI_BASE_URL, and OPENAI_MODEL, or run `ars-acp login`."""
 REASONS = {
     "max_tokens": "the model's reply reached its limit",
     "max_turn_requests": "the turn reached its limit of steps",
@@ -101,12 +117,7 @@ class Chat:
         agent = f"{info.name} {info.version}" if info else connector.command.name
         self._screen.line(f"ars {__version__}, agent {visible(agent)}, in {visible(self._options.cwd)}", "dim")
         if self._options.scripted:
-            self._screen.line(
-                "No model is configured, so a script plays the model's part; everything else is real: the agent, its "
-                "tools, your review, the tests.\nWith OPENAI_API_KEY (or OPENAI_BASE_URL) and OPENAI_MODEL set, or "
-                "after `ars-acp login`, you talk to a real one.",
-                "info",
-            )
+            self._screen.line(SCRIPTED, "info")
         if self._keyboard is not None and not self._options.scripted:
             self._screen.line(HELP, "dim")
 
@@ -126,7 +137,10 @@ class Chat:
                 self._exit = DONE
                 return
             if prompt:
-                await self._turn(session, prompt)
+                try:
+                    await self._turn(session, prompt)
+                except AgentError as why:
+                    self._screen.line(f"✗ {clean(str(why))}", "bad")
 
     async def _next_prompt(self, keyboard: Keyboard) -> str | None:
         """What the person types: empty for nothing, None for the end."""
@@ -167,7 +181,8 @@ class Chat:
         words = REASONS.get(reason, "done")
         style = "dim" if reason == "end_turn" else "warning"
         self._screen.line(f"─ {words}, {anyio.current_time() - began:.1f} s", style)
-        return exit_of(reason, interrupted=self._interrupted)
+        interrupted, self._interrupted = self._interrupted, False
+        return exit_of(reason, interrupted=interrupted)
 
     # ── Ctrl-C ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -30,7 +30,8 @@ def hunks_of(form: "ElicitationFormMode") -> tuple[str, list[Hunk]] | None:
     options = choices(field)
     shown = _below_titles(form.message, [option.title for option in options])
     hunks = [_hunk(option, shown.get(option.title, [])) for option in options]
-    return (name, hunks) if any(hunk.lines for hunk in hunks) else None
+    diff = any(line[:1] in ("+", "-") for hunk in hunks for line in hunk.lines)
+    return (name, hunks) if diff else None
 
 
 def lead(form: "ElicitationFormMode") -> str:
@@ -55,7 +56,7 @@ def _hunk(option: "EnumOption", shown: list[str]) -> Hunk:
     lines = option.description.split("\n") if option.description else shown
     while lines and not lines[-1].strip():
         lines = lines[:-1]
-    numbered = re.fullmatch(r"(?:\d+: )?(.*?)(?:, line \d+.*)?", option.title, re.DOTALL)
+    numbered = re.fullmatch(r"(?:\d+: )?(.*?)(?:(?:, line \d+| @@).*)?", option.title, re.DOTALL)
     return Hunk(option.const, option.title, numbered[1] if numbered else option.title, tuple(lines))
 
 

@@ -22,6 +22,7 @@ class Keyboard:
     @contextlib.contextmanager
     def quiet(self) -> Iterator[None]:
         """Keys are not shown and need no Enter; Ctrl-C is a signal as ever. For while the agent works."""
+        was = termios.tcgetattr(self._fd)
         mode = termios.tcgetattr(self._fd)
         mode[3] &= ~(termios.ICANON | termios.ECHO)
         mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
@@ -29,7 +30,7 @@ class Keyboard:
         try:
             yield
         finally:
-            self.close()
+            termios.tcsetattr(self._fd, termios.TCSADRAIN, was)
 
     def forget(self) -> None:
         """Throws away what was typed before there was a question: it is no answer to it."""
@@ -49,13 +50,17 @@ class Keyboard:
 
     async def line(self) -> str | None:
         """The next line without its end; None when the person has ended the input (Ctrl-D)."""
+        mode = termios.tcgetattr(self._fd)
         self.close()
-        while "\n" not in self._typed:
-            data = await self._read()
-            if data == END_OF_FILE:
-                rest, self._typed = self._typed, ""
-                return rest or None
-            self._typed += data
+        try:
+            while "\n" not in self._typed:
+                data = await self._read()
+                if data == END_OF_FILE:
+                    rest, self._typed = self._typed, ""
+                    return rest or None
+                self._typed += data
+        finally:
+            termios.tcsetattr(self._fd, termios.TCSADRAIN, mode)
         line, _, self._typed = self._typed.partition("\n")
         return line
 

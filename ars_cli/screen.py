@@ -1,5 +1,6 @@
 """Where everything that a person sees is written: plain ANSI, or plain text where that is not wanted."""
 
+import re
 import sys
 from typing import TextIO
 
@@ -52,16 +53,32 @@ class Screen:
         self._ascii = not (getattr(self._out, "encoding", "") or "ascii").lower().startswith("utf")
         self.width = width
 
-    def write(self, text: str, style: str = "") -> None:
-        """Writes `text` where the last one ended."""
+    def write(self, text: str, style: str = "", *, wrap: bool = False) -> None:
+        """Writes `text` where the last one ended; with `wrap` a live screen breaks its lines between words."""
         if not text:
             return
         self._erase_status()
+        if wrap and self._live:
+            text = self._wrapped(text)
         self._put(self._styled(text, style))
         last = text.rpartition("\n")[2]
         self._column = len(last) if "\n" in text else self._column + len(text)
         self._blank = text.endswith("\n\n") or (text == "\n" and self._blank)
         self._out.flush()
+
+    def _wrapped(self, text: str) -> str:
+        """What arrives in pieces is wrapped as far as a piece shows where its words end."""
+        column, wrapped = self._column, []
+        for word in re.findall(r"\n|[^\S\n]+|\S+", text):
+            if word == "\n":
+                column = 0
+            elif column and column + len(word) >= self.width and not word.isspace():
+                wrapped.append("\n")
+                column = len(word)
+            else:
+                column += len(word)
+            wrapped.append(word)
+        return "".join(wrapped)
 
     def line(self, text: str = "", style: str = "") -> None:
         """Writes `text` on a line of its own."""

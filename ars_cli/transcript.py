@@ -121,7 +121,7 @@ class Transcript:
                 return
             self._screen.gap()
             self._block = kind
-        self._screen.write(text, "thought" if kind == "agent_thought_chunk" else "")
+        self._screen.write(text, "thought" if kind == "agent_thought_chunk" else "", wrap=True)
 
     def _show_plan(self, plan: "Plan") -> None:
         """The whole plan the first time, then what has changed."""
@@ -179,8 +179,7 @@ class Transcript:
             self._screen.line(f"{mark} {self.heading(call)}{summary}", style)
         elif views:
             # The output has been printed as it came: what is left to say is how it ended.
-            ended = texts[0].partition("\n")[0] if texts and not good else ""
-            self._screen.line(f"  └ {mark} {clean(ended) or ('done' if good else 'failed')}", style)
+            self._screen.line(f"  └ {mark} {_ended(call.raw_output) or ('done' if good else 'failed')}", style)
             return
         else:
             self._screen.line(f"{mark} {'done' if good else 'failed'}{summary}", style)
@@ -248,6 +247,18 @@ def command_line(raw_input: Any) -> str:
         if value and all(isinstance(word, str) for word in words):
             return visible(shlex.join(words) if len(words) > 1 or isinstance(value, list) else words[0])
     return ""
+
+
+def _ended(raw_output: Any) -> str:
+    """How a command ended, where a call's raw output tells it."""
+    if not isinstance(raw_output, dict):
+        return ""
+    if raw_output.get("timedOut") is True:
+        return "stopped: it took too long"
+    code, signal = raw_output.get("exitCode"), raw_output.get("signal")
+    if isinstance(signal, str):
+        return f"ended by {visible(signal)}"
+    return f"exit code {code}" if isinstance(code, int) else ""
 
 
 def _diffs(call: "ToolCall | ToolCallUpdate") -> "list[Diff]":

@@ -84,11 +84,7 @@ def test_a_command_shows_what_it_writes_as_it_comes(page: Page) -> None:
     )
     page.transcript.terminal_output("term", "10%\r100%\nhalf")
     page.transcript.terminal_output("other", "never shown\n")
-    page.update(
-        build.tool_call_update(
-            "t", status="failed", content=[build.terminal("term"), build.content("exit code 2\nhalf")]
-        )
-    )
+    page.update(build.tool_call_update("t", status="failed", raw_output={"exitCode": 2, "signal": None}))
 
     assert page.text == "▸ execute  make test\n  │ early\n  │ 100%\n  │ half\n  └ ✗ exit code 2\n"
 
@@ -112,7 +108,8 @@ def test_an_edit_shows_its_diff_once(page: Page) -> None:
     )
 
     assert page.text == (
-        "✓ edit     Edit (+1 -1)\n  --- a.py\n  +++ a.py\n  @@ -1,2 +1,2 @@\n   one\n  -two\n  +2\n✓ edit     Edit (+1 -1)\n"
+        "✓ edit     Edit (+1 -1)\n  --- a.py\n  +++ a.py\n  @@ -1,2 +1,2 @@\n   one\n  -two\n  +2\n"
+        "✓ edit     Edit (+1 -1)\n"
     )
 
 
@@ -136,6 +133,25 @@ def test_what_is_not_the_models_is_marked(page: Page) -> None:
     )
 
     assert page.text == "text\n\n! busy – trying again\nmode: ask\nthe conversation was compacted: completed\n"
+
+
+@pytest.mark.parametrize(
+    ("raw", "ended"),
+    [
+        ({"exitCode": 3}, "exit code 3"),
+        ({"exitCode": None, "signal": "SIGKILL"}, "ended by SIGKILL"),
+        ({"timedOut": True, "exitCode": None}, "stopped: it took too long"),
+        ({"else": 1}, "failed"),
+        ("text", "failed"),
+    ],
+)
+def test_how_a_command_ended_comes_from_the_raw_output(page: Page, raw: Any, ended: str) -> None:
+    page.update(
+        build.tool_call("t", "x", kind="execute", content=[build.terminal("term")]),
+        build.tool_call_update("t", status="failed", raw_output=raw),
+    )
+
+    assert page.text == f"▸ execute  x\n  └ ✗ {ended}\n"
 
 
 @pytest.mark.parametrize(
