@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _chat(options: argparse.Namespace) -> int:
-    from ars_cli.demo import DemoError, throw_away_project
+    from ars_cli.sample import DemoError, throw_away_project
     from connector.errors import AgentNotFound, ConnectorError, SignInNeeded
 
     try:

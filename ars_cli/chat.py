@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import anyio
 
 from ars_cli import __version__, settings
-from ars_cli.demo import PROMPT
 from ars_cli.exits import ABORTED, DONE, INTERRUPTED, exit_of
 from ars_cli.keyboard import Keyboard
 from ars_cli.person import Person, Unattended
 from ars_cli.plain import clean, visible
+from ars_cli.sample import PROMPT
 from ars_cli.screen import Screen
 from ars_cli.transcript import Transcript
 from connector import (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ars_cli import demo
+from ars_cli import sample
 from tests.cli.terminal import argv, environment, terminal
 
 pytestmark = pytest.mark.e2e
@@ -131,7 +131,7 @@ async def test_no_color_is_honoured(tmp_path: Path) -> None:
 
 
 def test_the_project_is_a_fresh_repository_with_failing_tests_and_gone_afterwards() -> None:
-    with demo.throw_away_project() as path:
+    with sample.throw_away_project() as path:
         log = subprocess.run(["git", "log", "--format=%s"], cwd=path, capture_output=True, text=True, check=True)
         status = subprocess.run(["git", "status", "--short"], cwd=path, capture_output=True, text=True, check=True)
         tests = subprocess.run(["python3", "-m", "unittest"], cwd=path, capture_output=True, text=True, check=False)

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-PROJECT = Path(__file__).with_name("projects") / "tally"
+PROJECT = Path(__file__).with_name("demo") / "tally"
 PROMPT = "The tests fail. Find out why, fix it and show me the changes before you make them."
 IDENTITY = ("-c", "user.name=ars demo", "-c", "user.email=demo@example.invalid")
 
