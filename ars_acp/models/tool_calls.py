@@ -8,13 +8,14 @@ from ars_acp.models.model import ToolCallRequest
 
 
 class _Call:
-    __slots__ = ("arguments", "id", "index", "name")
+    __slots__ = ("arguments", "id", "index", "name", "repeats_name")
 
     def __init__(self, index: int | None, call_id: str) -> None:
         self.index = index
         self.id = call_id
         self.name = ""
         self.arguments: list[str] = []
+        self.repeats_name = False
 
     def goes_on_with(self, call_id: str, name: str, arguments: Any) -> bool:
         """Whether the fragment in this call's place belongs to it: some send index 0, or one id, for every call."""
@@ -22,11 +23,11 @@ class _Call:
             return True
         if name != self.name or (call_id and self.id and call_id != self.id):
             return False
-        return not arguments or not self._is_whole()
+        # A server that repeats the name in every fragment does not mean a new call by it.
+        self.repeats_name = self.repeats_name or not arguments or not self._is_whole()
+        return self.repeats_name
 
     def _is_whole(self) -> bool:
-        if not self.arguments or not self.arguments[-1].endswith("}"):
-            return False
         try:
             json.loads("".join(self.arguments))
         except ValueError:

@@ -1,4 +1,5 @@
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -30,6 +31,7 @@ def test_an_event_comes_out_with_its_blank_line_and_not_before():
         (b"data: a\n\ndata: b\n\n", [b"a", b"b"]),
         (b"data:a\n\n", [b"a"]),
         (b"data:  a\n\n", [b" a"]),
+        (b"id: 1\ndata:  a\n\n", [b" a"]),
         (b"data: a\r\n\r\ndata: b\r\n\r\n", [b"a", b"b"]),
         (b"data: a\r\rdata: b\r\r", [b"a", b"b"]),
         (b": comment\n\ndata: a\n\n:\n\n", [b"a"]),
@@ -56,6 +58,10 @@ def test_events_are_the_same_however_the_bytes_are_cut(newline: str, payloads: l
     cuts = sorted(data.draw(st.lists(st.integers(0, len(sent)), max_size=12)))
     parts = [sent[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(sent)], strict=True)]
     assert fed(*parts) == [payload.encode() for payload in payloads]
+
+
+def test_a_line_end_cut_in_two_is_one_line_end():
+    assert fed(b"data: a\r", b"\ndata: b\r\n\r\n") == [b"a\nb"]
 
 
 def test_one_byte_at_a_time_gives_the_same_events():
@@ -92,9 +98,11 @@ def test_only_comments_and_blank_lines_are_quiet():
 
 
 def test_a_long_event_in_many_parts_is_not_searched_again_and_again():
-    # 16 MiB in 4,096 parts take 28 s when every part is searched from the start.
+    # These 16 MiB take 0.03 s; searched from the start with every part, 28 s.
+    began = time.process_time()
     stream = EventStream()
     stream.feed(b"data: ")
     for _ in range(4096):
         assert stream.feed(b"x" * 4095 + b"\n") == []
     assert len(stream.feed(b"\n")) == 1
+    assert time.process_time() - began < 1

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from ars_acp.models.tool_calls import ToolCalls
@@ -29,6 +31,17 @@ def test_another_id_in_every_fragment_does_not_make_another_call():
     assert [request.arguments for request in calls.finish()] == [PATH_A]
 
 
+def test_another_id_with_the_same_name_is_another_call_even_without_arguments():
+    calls = collected(call(0, "c1", "git_diff", ""), call(0, "c2", "git_diff", ""))
+    assert [request.id for request in calls.finish()] == ["c1", "c2"]
+
+
+def test_a_name_in_every_fragment_does_not_make_more_calls():
+    parts = ['{"a": {"b": ', "1}", "}"]
+    calls = collected(*(call(0, "c1", "x", part) for part in parts))
+    assert [request.arguments for request in calls.finish()] == ["".join(parts)]
+
+
 def test_a_call_without_arguments_is_followed_by_another_name():
     calls = collected(call(None, None, "update_plan", None), call(None, None, "read_file", PATH_A))
     assert [(request.name, request.arguments) for request in calls.finish()] == [
@@ -51,5 +64,7 @@ def test_halves_of_a_pair_in_arguments_are_joined_and_a_lone_one_replaced():
 
 
 def test_ten_mebibytes_of_arguments_in_small_fragments_are_put_together():
+    began = time.process_time()
     calls = collected(call(0, "c1", "write_file", ""), *[call(0, "c1", "write_file", "x" * 1023 + "}")] * 10240)
     assert len(calls.finish()[0].arguments) == 10 << 20
+    assert time.process_time() - began < 0.5
