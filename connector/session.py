@@ -111,6 +111,8 @@ class Session:
         self._start_soon = start_soon
         self._late_seconds = late_seconds
         self._one_at_a_time = anyio.Lock()
+        # The turn that runs, or the last one that has: what arrives is its.
+        self._latest: Turn | None = None
         self._quiet_from = 0.0
 
     def start(self, prompt: Prompt) -> Turn:
@@ -125,13 +127,14 @@ class Session:
         """Carries out a whole turn and returns it. Cancelled when the caller is."""
         turn = self.start(prompt)
         try:
-            await turn.result()
+            async for _ in turn:
+                pass
         finally:
             self._abandon(turn)
         return turn
 
     async def stream(self, prompt: Prompt) -> AsyncIterator[Update]:
-        """The updates of a turn as they come. The turn is cancelled when the iteration is left before its end."""
+        """The updates of a turn as they come. The turn is cancelled when the iterator is closed before its end."""
         turn = self.start(prompt)
         try:
             async for update in turn:
@@ -150,10 +153,9 @@ class Session:
 
     def take(self, update: Update) -> None:
         """What the client calls with each update of this session, in wire order."""
-        begun = [turn for turn in self.turns[-8:] if turn.state != "queued"]
-        if begun:
-            begun[-1].take(update)
-        if not begun or begun[-1].state == "done":
+        if self._latest is not None:
+            self._latest.take(update)
+        if self._latest is None or self._latest.state == "done":
             self.outside(update)
 
     async def _run(self, turn: Turn) -> None:
@@ -164,6 +166,7 @@ class Session:
                 return
             self._client.begin_turn(self.id)
             turn.state = "running"
+            self._latest = turn
             try:
                 answer = await self._ask(methods.SESSION_PROMPT, {"sessionId": self.id, "prompt": turn.prompt})
                 turn.end(answer.stop_reason)

@@ -51,11 +51,12 @@ async def test_prompts_wait_for_each_other(tmp_path: Path) -> None:
     with anyio.fail_after(10):
         async with running(agent("echo"), tmp_path) as connector:
             session = await connector.new_session(str(tmp_path))
-            turns = [session.start(word) for word in ("a", "b", "c")]
-            assert [turn.state for turn in turns] == ["queued"] * 3
+            words = [str(number) for number in range(12)]
+            turns = [session.start(word) for word in words]
+            assert [turn.state for turn in turns] == ["queued"] * 12
             for turn in turns:
-                await turn.result()
-            assert [turn.text for turn in turns] == ["a ", "a | b ", "a | b | c "]
+                assert await turn.result() == "end_turn"
+            assert [turn.text for turn in turns] == [" | ".join(words[: n + 1]) + " " for n in range(12)]
 
 
 async def test_noise_on_stdout_loses_no_update(tmp_path: Path) -> None:
