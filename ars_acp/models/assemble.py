@@ -110,6 +110,8 @@ class Assembly:
             finish = "refusal"
         elif not calls and not text:
             raise self._faults.unusable("empty", "the model's reply is empty", retryable=True)
+        if finish != "tool_calls":
+            calls = []  # the last of them may be cut, and the history must hold no call without a result
         return Reply(text, "".join(self._thought), calls, finish, _usage(self._usage), first_token, seconds)
 
     def _chunk(self, chunk: dict[str, Any], pieces: list[Piece], key: str = "delta") -> None:

@@ -39,7 +39,7 @@ class Retrying:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The whole reply, the last event of a good stream. Calls are carried out only if `finish` is "tool_calls"."""
+    """The whole reply, the last event of a good stream. There are calls if and only if `finish` is "tool_calls"."""
 
     text: str
     thought: str

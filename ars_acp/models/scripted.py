@@ -124,7 +124,8 @@ class _Play:
         finish = self._finish or ("tool_calls" if self._calls else "stop")
         seconds = time.monotonic() - self._began
         text, thought = "".join(self._said["text"]), "".join(self._said["thought"])
-        return Reply(text, thought, self._calls, finish, self._usage, self._first_token, seconds)
+        calls = self._calls if finish == "tool_calls" else []
+        return Reply(text, thought, calls, finish, self._usage, self._first_token, seconds)
 
     def _error(self, code: str, action: Action) -> ModelError:
         interrupted = code == LLM_STREAM_INTERRUPTED

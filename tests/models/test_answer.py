@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ars_acp.models.answer import Answer, Broken
@@ -14,7 +14,7 @@ from ars_acp.models.model import BATCH, Piece, Reply
 from fixtures.model_modes import CALLS, USAGE, chunk, text, tokens
 from fixtures.model_server import sse
 
-CONFIG = ModelConfig("http://model.invalid/v1", first_byte_seconds=1.0, idle_seconds=0.05)
+CONFIG = ModelConfig("http://model.invalid/v1", first_byte_seconds=1.0, idle_seconds=0.1)
 STOP = sse(chunk({}, "stop"))
 DONE = sse("[DONE]")
 
@@ -77,6 +77,7 @@ STREAM = b"".join(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, len(STREAM)), max_size=20))
 def test_the_reply_is_the_same_however_the_stream_is_cut(cuts: list[int]):
     cuts = sorted(cuts)

@@ -95,7 +95,8 @@ def test_without_calls_the_reply_stops_whatever_the_finish_reason(reason: str):
 def test_a_reply_that_was_cut_or_filtered_says_so_even_with_calls_or_nothing(reason: str, finish: str):
     calls = chunk({"tool_calls": CALLS["together"][0]})
     for before in ([text("a")], [], [calls]):
-        assert assembled(*before, chunk({}, reason))[1].finish == finish
+        reply = assembled(*before, chunk({}, reason))[1]
+        assert (reply.finish, reply.tool_calls) == (finish, [])
 
 
 def test_a_refusal_is_shown_and_told():

@@ -84,7 +84,8 @@ async def test_a_conversation_goes_on_with_the_results(make: Make):
 
 @pytest.mark.parametrize("finish", ["length", "refusal"])
 async def test_a_reply_says_why_it_ended(make: Make, finish: str):
-    assert (await reply_of(await make(f"=== turn\nsay: So far\nfinish {finish}\n"))).finish == finish
+    reply = await reply_of(await make(f"=== turn\nsay: So far\ncall git_diff\nfinish {finish}\n"))
+    assert (reply.finish, reply.tool_calls) == (finish, [])
 
 
 async def test_a_retry_is_told_before_its_wait_and_nothing_is_lost(make: Make):

@@ -2,7 +2,7 @@ import json
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ars_acp.models.sse import EventStream, EventTooLong
@@ -52,6 +52,7 @@ def test_the_standard_says_what_is_an_event(sent: bytes, events: list[bytes]):
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+@settings(deadline=None)
 @given(payloads=PAYLOADS, data=st.data())
 def test_events_are_the_same_however_the_bytes_are_cut(newline: str, payloads: list[str], data: st.DataObject):
     sent = "".join(f": hm{newline}{newline}data: {payload}{newline}{newline}" for payload in payloads).encode()
@@ -69,6 +70,7 @@ def test_one_byte_at_a_time_gives_the_same_events():
     assert fed(*(bytes([byte]) for byte in sent)) == ["Grüße 🌍".encode(), b"x"]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 200))
 def test_no_bytes_can_break_the_reader(noise: bytes, cut: int):
     assert b"".join(fed(noise[:cut], noise[cut:])).count(b"\r") == 0
