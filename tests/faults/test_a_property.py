@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 from anyio.from_thread import start_blocking_portal
-from hypothesis import HealthCheck, Phase, given, settings
 
-from tests.support.noise import noise
+from tests.support.noise import bombard
 from tests.support.process import Client, agent, script
 
 
@@ -25,27 +24,14 @@ async def answered(client: Client, data: bytes, number: int) -> float:
 
 @pytest.mark.faults("A16")
 def test_after_any_bytes_a_valid_request_is_answered(tmp_path: Path, record: Any, count: Any) -> None:
-    examples, took = count(20_000, 300), []
+    examples = count(20_000, 300)
     play = script(tmp_path, "=== turn repeat\nsay: yes\n")
     with (
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(agent(tmp_path, *play, within=600)) as client,
     ):
         client.lenient = True
-
-        @settings(
-            max_examples=examples,
-            deadline=None,
-            database=None,
-            derandomize=True,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        )
-        @given(noise)
-        def bombarded(data: bytes) -> None:
-            took.append(portal.call(answered, client, data, len(took)))
-
-        bombarded()
+        took = bombard(examples, lambda data, number: portal.call(answered, client, data, number))
         alive = client.ended is None
         exceptions = len(client.logged("handler.failed"))
     measured = f"{not alive:d} exits in {len(took)}, slowest {max(took) * 1000:.0f} ms, {exceptions} exceptions logged"

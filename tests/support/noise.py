@@ -1,8 +1,11 @@
 """What may come over a wire instead of messages: a strategy of bytes, from nearly right to nothing like it."""
 
+import gc
 import json
+from collections.abc import Callable
 from typing import Any
 
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 METHODS = (
@@ -69,5 +72,36 @@ _lines = st.one_of(
         st.integers(0, 5),
     ),
     st.integers(1, 3000).map(lambda depth: b"[" * depth),
+    st.lists(st.binary(max_size=20), max_size=5).map(b"\n".join),
 )
-noise = st.lists(_lines, min_size=1, max_size=4).map(b"\n".join) | st.binary(max_size=200)
+# Drawn by the handful: what hypothesis does around one example costs more than the example.
+HANDFUL = 4
+_handfuls = st.lists(_lines, min_size=HANDFUL, max_size=HANDFUL)
+
+
+def bombard(sequences: int, one: Callable[[bytes, int], float]) -> list[float]:
+    """Calls `one(data, number)` for so many byte sequences, the same every time, and returns what it returned."""
+    took: list[float] = []
+
+    @settings(
+        max_examples=sequences // HANDFUL,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(_handfuls)
+    def bombarded(handful: list[bytes]) -> None:
+        if len(took) % 500 == 0:
+            gc.collect()
+        for data in handful:
+            took.append(one(data, len(took)))
+
+    # What hypothesis remembers is much, and looking through it would be measured as our slowness.
+    gc.disable()
+    try:
+        bombarded()
+    finally:
+        gc.enable()
+    return took

@@ -112,7 +112,9 @@ class Client:
         self.faults: list[str] = []
         # Whether answers to ids that this client never used are let through, for tests that send noise.
         self.lenient = False
+        # What is known of the other end: it writes no more, it reads no more, it has ended.
         self.closed = False
+        self.deaf = False
         self.ended: Ended | None = None
         self.pid = process.pid
         self.log = log
@@ -139,7 +141,7 @@ class Client:
 
     async def flush(self) -> None:
         """Waits until the pipe has taken everything."""
-        await self.until(lambda: not self._outbox, within=60)
+        await self.until(lambda: not self._outbox or self.closed, within=60)
 
     async def taken(self) -> None:
         """Waits until the agent has read all that was written, so that what follows is a read of its own."""
@@ -205,6 +207,7 @@ class Client:
     async def until(self, condition: Callable[[], Any], within: float = 5) -> None:
         """Waits until something that has arrived makes `condition` true. Fails when the agent is gone instead."""
         with anyio.fail_after(within):
+            await asyncio.sleep(0)  # what has arrived already is taken, however quick the test is
             while not condition():
                 assert not self.faults, self.faults[0]
                 assert not self.closed, f"the agent is gone ({self.ended}); its log ends: {self.log_text()[-2000:]}"
@@ -319,6 +322,7 @@ class Client:
                 self._loop.add_writer(self._in, self._flush)
                 return
             except BrokenPipeError:
+                self.deaf = True
                 self._outbox.clear()
                 break
             del self._outbox[:sent]
