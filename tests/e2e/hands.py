@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import itertools
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +59,7 @@ class RealHands(Hands):
         return {"output": output.decode(), "truncated": False, "exitStatus": _status(await child.wait())}
 
     def terminal_kill(self, params: Json) -> Json:
-        with contextlib.suppress(ProcessLookupError):
-            self._terminal(params).kill()
+        kill(self._terminal(params))
         return {}
 
     async def terminal_release(self, params: Json) -> Json:
@@ -70,6 +71,13 @@ class RealHands(Hands):
         if params["terminalId"] not in self.terminals:
             raise Refusal(NOT_FOUND, "no such terminal")
         return self.terminals[params["terminalId"]]
+
+
+def kill(child: asyncio.subprocess.Process) -> None:
+    """Kills it unless it has ended. Its own `kill` may take the exit status away from whoever waits for it."""
+    if child.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGKILL)
 
 
 def _status(code: int) -> Json:

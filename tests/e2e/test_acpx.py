@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ars_acp.models.script import Script
-from fixtures.model_server import ModelServer
+from fixtures.model_server import SCRIPTS, ModelServer
 from tests.e2e.conftest import BROKEN, FIXED, git
 from tests.e2e.peers import Ran, Running, answers, checked, methods, results, run, running, tapped, text_of, updates
 
@@ -115,6 +115,23 @@ async def test_approved_it_reads_edits_tests_and_shows_the_difference(
     assert methods(said, "agent").count("session/request_permission") == 2
     statuses = {it["toolCallId"]: it["status"] for it in updates(said) if "status" in it}
     assert list(statuses.values()) == ["completed"] * 6
+
+
+async def test_it_reviews_a_patch_by_one_permission_for_each_hunk(
+    acpx: Acpx, model: ModelServer, project: Path, record: Path
+):
+    model.script = Script.load(SCRIPTS / "main_job.script")
+
+    ran = await acpx("--approve-all", "--format", "quiet", "exec", "Mend the greeting")
+
+    assert ran.code == 0, ran.err
+    assert git(project, "diff", "--shortstat").strip() == "2 files changed, 4 insertions(+), 4 deletions(-)"
+    said = checked(record)
+    asked = [it["params"]["toolCall"]["title"] for _, it in said if it.get("method") == "session/request_permission"]
+    assert [title.partition(":")[0] for title in asked] == [
+        *(f"Hunk {number} of 4" for number in (1, 2, 3, 4)),
+        "python3 -m unittest -q",
+    ]
 
 
 @pytest.mark.parametrize(

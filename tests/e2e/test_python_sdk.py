@@ -14,6 +14,7 @@ from acp import schema
 from ars_acp.models.script import Script
 from fixtures.model_server import ModelServer
 from tests.e2e.conftest import BROKEN, FIXED, git
+from tests.e2e.hands import kill
 from tests.e2e.peers import answers, checked, results, tapped
 
 pytestmark = pytest.mark.e2e
@@ -98,8 +99,7 @@ class Editor(acp.Client):
         return schema.TerminalOutputResponse(output=output.decode(), truncated=False)
 
     async def kill_terminal(self, session_id: str, terminal_id: str, **_: Any) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self.terminals[terminal_id].kill()
+        kill(self.terminals[terminal_id])
 
     async def release_terminal(self, session_id: str, terminal_id: str, **_: Any) -> None:
         await self.kill_terminal(session_id, terminal_id)
