@@ -33,11 +33,12 @@ from connector import (
 )
 from connector.permissions import Policy
 
-HELP = "Type a prompt. /quit or Ctrl-D ends, Ctrl-C cancels the turn, a second one quits."
+HELP = "Type a prompt. Ctrl-C cancels the turn, twice quits; Ctrl-D or /quit ends."
 SCRIPTED = """\
 No model is configured, so a script plays the model's part. Everything else is
 real: the agent, its tools, your review, the tests. To talk to a model, set
 OPENAI_API_KEY or OPENAI_BASE_URL, and OPENAI_MODEL, or run `ars-acp login`."""
+WORKING = "… working; Ctrl-C cancels"
 REASONS = {
     "max_tokens": "the model's reply reached its limit",
     "max_turn_requests": "the turn reached its limit of steps",
@@ -153,7 +154,10 @@ class Chat:
         if typed is None:
             self._screen.line()
             return None
+        self._screen.entered()
         self._interrupted = False
+        if suggestion and not typed.strip():
+            self._screen.line(suggestion, "dim")
         typed = typed.strip() or suggestion
         if typed in ("/quit", "/exit"):
             return None
@@ -171,8 +175,10 @@ class Chat:
         try:
             with self._keyboard.quiet() if self._keyboard else contextlib.nullcontext():
                 turn = session.start(prompt)
+                self._screen.idle(WORKING)
                 async for update in turn:
                     self._transcript.update(update)
+                    self._screen.idle(WORKING)
         finally:
             self._running = False
             self._transcript.end_block()

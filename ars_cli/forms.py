@@ -101,6 +101,7 @@ async def fill(screen: Screen, keyboard: Keyboard, form: "ElicitationFormMode") 
             typed = await keyboard.line()
             if typed is None:
                 return None
+            screen.entered()
             try:
                 content[name] = parse(field, typed.strip(), required)
             except Skipped:

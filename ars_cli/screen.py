@@ -99,6 +99,11 @@ class Screen:
             self.write("\n")
             self._blank = False
 
+    def entered(self) -> None:
+        """The person has ended the line with Enter, and the terminal has moved on to the next one."""
+        self._column = 0
+        self._blank = False
+
     def status(self, text: str) -> None:
         """Shows what is going on until something else is written. Nothing is shown where the screen is not live."""
         if not self._live or self._column:
@@ -107,6 +112,11 @@ class Screen:
         self._status = text[: max(self.width - 1, 10)]
         self._put(self._styled(self._status, "dim"))
         self._out.flush()
+
+    def idle(self, text: str) -> None:
+        """`status`, unless there is one already."""
+        if not self._status:
+            self.status(text)
 
     def _erase_status(self) -> None:
         if self._status:

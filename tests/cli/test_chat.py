@@ -41,7 +41,7 @@ def scripted(tmp_path: Path, script: str = SCRIPT) -> dict[str, str]:
 
 async def test_a_conversation_at_a_terminal_goes_on_until_the_person_ends_it(tmp_path: Path) -> None:
     async with terminal("chat", "--agent", ECHO, "--cwd", str(tmp_path), env=environment(tmp_path)) as person:
-        for prompt, answer in (("one", "one"), ("two é", "one | two é"), ("/help", "Ctrl-D ends")):
+        for prompt, answer in (("one", "one"), ("two é", "one | two é"), ("/help", "Ctrl-D or /quit ends")):
             await person.sees("› ")
             person.press(f"{prompt}\n")
             await person.sees(answer)
@@ -81,6 +81,7 @@ async def test_a_form_is_asked_field_by_field_and_nothing_typed_before_counts(tm
         await person.sees("2. blue\n› ")
         person.press("\x04")
         await person.sees("closed the question without an answer")
+        assert "› again\n\n\n" not in person.text
         await person.sees("─ done")
         person.press("\x03")
         await person.sees("Ctrl-C again or Ctrl-D quits")
