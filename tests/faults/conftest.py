@@ -2,12 +2,16 @@
 
 import os
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fixtures.model_server import ModelServer, model_server
+from tests.support.hands import Hands
+from tests.support.process import Client, agent
 
 FULL = os.environ.get("FAULTS") == "full"
 
@@ -47,10 +51,31 @@ def count() -> Callable[[int, int], int]:
     return lambda full, sample: full if FULL else sample
 
 
+# In nothing that anybody reads, whatever an endpoint does with it.
+KEY = "sk-fault-0123456789abcdef"
+
+
 @pytest.fixture
 async def models() -> AsyncIterator[ModelServer]:
     async with model_server() as server:
         yield server
+
+
+@pytest.fixture
+def chain(models: ModelServer, tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Client]]:
+    """`chain(idle_seconds=0.5)` is the agent in front of the model server; a prompt's first line is the mode."""
+
+    def start(hands: Hands | None = None, within: float = 30, **chosen: object) -> Any:
+        env = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": models.base_url, "OPENAI_MODEL": "asked"}
+        env |= {name if name.isupper() else f"ARS_{name.upper()}": str(it) for name, it in chosen.items()}
+        return agent(tmp_path, env=env, hands=hands, within=within)
+
+    return start
+
+
+@pytest.fixture
+def key() -> str:
+    return KEY
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -106,6 +106,8 @@ class Client:
         self.wire = WireCheck()
         self.received: list[bytes] = []
         self.updates: list[Json] = []
+        # When each of them came, `time.monotonic()`.
+        self.arrived: list[float] = []
         self.answers: dict[tuple[type, Any], Answer] = {}
         # Errors without an id: answers to what could not be read.
         self.strays: list[Json] = []
@@ -364,6 +366,7 @@ class Client:
             self._take_request(message)
         elif message["method"] == "session/update":
             self.updates.append(message["params"])
+            self.arrived.append(time.monotonic())
         else:
             self.hands.told(message["method"], message.get("params"))
 
