@@ -33,7 +33,7 @@ class Roots:
         """`path` as an absolute, normalised path inside one of the roots. Raises PathOutsideRoots."""
         _refuse_odd(path)
         whole = posixpath.normpath(posixpath.join(self.cwd, path))
-        if whole.startswith("//") or self._root(whole) is None:
+        if self._root(whole) is None:
             raise PathOutsideRoots(f"{path!r} is outside the project's directories")
         return whole
 

@@ -21,8 +21,8 @@ class MemoryHands:
     """A client that grants what `can` holds, and raises AssertionError for a request that it never announced.
 
     `ask` and `form` are answered by the callables `answer` and `fill`; an exception in `faults` is raised instead of
-    carrying out the request named by its key: ("write", path), ("read", path), ("run", program). `calls` records every
-    request.
+    carrying out the request named by its key: ("write", path), ("read", path), ("run", program). `meanwhile` is called
+    with such a key before each of these requests: there other people are at work. `calls` records every request.
     """
 
     def __init__(
@@ -37,6 +37,7 @@ class MemoryHands:
         self.fill = fill
         self.calls: list[tuple[Any, ...]] = []
         self.faults: dict[tuple[str, str], HandsError] = {}
+        self.meanwhile: Callable[[str, str], None] = lambda _kind, _subject: None
         self.missing_programs: set[str] = set()
         self.environment: dict[str, str] = {**os.environ, "LC_ALL": "C.UTF-8"}
 
@@ -132,5 +133,6 @@ class MemoryHands:
     def _meet(self, kind: str, subject: str, *more: Any) -> None:
         assert kind in self.can, f"{kind} was requested of a client that cannot"
         self.calls.append((kind, subject, *more))
+        self.meanwhile(kind, subject)
         if (kind, subject) in self.faults:
             raise self.faults[kind, subject]

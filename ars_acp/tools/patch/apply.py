@@ -176,13 +176,15 @@ def _as_placed(hunk: Hunk, at: int, file: _File, edits: Sequence[_Edit], new_ope
             lines.append((op, file.lines[at], file.ends[at]))
             at += 1
     old_open = file.is_open and at == len(file.lines)
-    last_old = max((it for it, line in enumerate(lines) if line[0] != "+"), default=-1) if old_open else -1
-    last_new = max((it for it, line in enumerate(lines) if line[0] != "-"), default=-1) if new_open else -1
+    last_old = max((it for it, line in enumerate(lines) if line[0] != "+"), default=-1)
+    if old_open and lines[last_old][0] == " " and "+" in (op for op, _, _ in lines[last_old:]):
+        # The line stays but gets a newline: only its going and coming can say so.
+        _, text, end = lines[last_old]
+        lines[last_old : last_old + 1] = [("-", text, end), ("+", text, end)]
+    last_new = max((it for it, line in enumerate(lines) if line[0] != "-"), default=-1)
+    ends = {*([last_old] if old_open else []), *([last_new] if new_open else [])}
     return Hunk(
-        tuple(
-            (op, text if it in (last_old, last_new) else text + end.removesuffix("\n"))
-            for it, (op, text, end) in enumerate(lines)
-        ),
+        tuple((op, text if it in ends else text + end.removesuffix("\n")) for it, (op, text, end) in enumerate(lines)),
         start=start + 1 if hunk.old else start,
         inserts=not hunk.old,
         old_open=old_open,

@@ -22,10 +22,6 @@ def render_hunk(hunk: Hunk, shift: int = 0) -> str:
     last_old = max((at for at, (op, _) in enumerate(hunk.lines) if op != "+"), default=-1)
     last_new = max((at for at, (op, _) in enumerate(hunk.lines) if op != "-"), default=-1)
     for at, (op, text) in enumerate(hunk.lines):
-        if op == " " and hunk.old_open and at == last_old < last_new:
-            # The line stays but gets a newline: only its going and coming can say so.
-            lines += ["-" + text, _OPEN, "+" + text]
-            continue
         lines.append(op + text)
         if (hunk.old_open and at == last_old) or (hunk.new_open and at == last_new):
             lines.append(_OPEN)

@@ -188,6 +188,14 @@ def test_appended_lines_are_not_appended_twice() -> None:
         new_text(patch, once)
 
 
+def test_applied_hunk_whose_old_lines_are_nearly_there_is_not_applied_again() -> None:
+    patch = HEAD + "@@ -1 +1,2 @@\n-a:\n+a: \n+b\n"
+    once = new_text(patch, "a:\n")
+    assert once == "a: \nb\n"
+    with pytest.raises(PatchError, match="already applied"):
+        new_text(patch, once)
+
+
 def test_prepended_lines_are_not_prepended_twice() -> None:
     patch = HEAD + "@@ -1,2 +1,3 @@\n+# top\n import os\n \n"
     with pytest.raises(PatchError, match="already applied"):
@@ -448,6 +456,9 @@ def test_rendered_patches_read_like_git_s() -> None:
         ('*** Begin Patch\n*** Update File: a "b" c\n*** Move to: b/d e\n*** End Patch', "a\nb"),
         ('*** Begin Patch\n*** Update File: a "b" c\n@@\n-a\n*** End Patch', "a\r\nb"),
         ("diff --git a/n b/n\nnew file mode 100755\n--- /dev/null\n+++ b/n\n@@ -0,0 +1 @@\n+a\n", None),
+        (HEAD + "@@ -1,2 +1,3 @@\n a\n b\n+c\n", "a\r\nb"),
+        (HEAD + "@@ -1,2 +1,2 @@\n a\n-b\n+c\n", "a\r\nb"),
+        (HEAD + "@@ -1,2 +1,2 @@\n a\n-b\n+c\n\\ No newline at end of file\n", "a\r\nb\r\n"),
     ],
 )  # fmt: skip
 def test_rendered_patch_is_read_back_as_the_same(patch: str, old: str | None) -> None:
