@@ -178,7 +178,8 @@ class Chat:
                 self._screen.idle(WORKING)
                 async for update in turn:
                     self._transcript.update(update)
-                    self._screen.idle(WORKING)
+                    if not update.session_update.endswith("_chunk"):
+                        self._screen.idle(WORKING)
         finally:
             self._running = False
             self._transcript.end_block()

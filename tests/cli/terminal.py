@@ -15,6 +15,7 @@ from pathlib import Path
 import anyio
 
 ROOT = Path(__file__).parents[2]
+ERASED = re.compile(r"[^\r\n]*\r\x1b\[K")
 SEQUENCES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -46,8 +47,8 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """Everything that was printed, without colours."""
-        return SEQUENCES.sub("", self.raw).replace("\r\n", "\n")
+        """Everything that was printed and not erased again, without colours."""
+        return SEQUENCES.sub("", ERASED.sub("", self.raw)).replace("\r\n", "\n")
 
     async def sees(self, words: str) -> None:
         """Waits until `words` are printed after what was waited for before."""
