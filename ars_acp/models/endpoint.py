@@ -24,6 +24,8 @@ ERROR_BODY_LIMIT = 64 << 10
 # What is larger goes out in slices, so that other tasks run meanwhile; aiohttp warns above 1 MiB.
 DIRECT_BODY_LIMIT = 512 << 10
 SLICE = 64 << 10
+# A person reads and types between two prompts; the next one should not pay for a TLS handshake again.
+KEEP_ALIVE_SECONDS = 60.0
 # What reading a body raises: the package's transport maps most of aiohttp's errors, but not all.
 BODY_ERRORS = (
     httpx2.HTTPError,
@@ -50,6 +52,7 @@ class Endpoint:
             verify=_trust(config),
             proxy=config.proxy if transport is None else None,
             follow_redirects=False,
+            limits=httpx2.Limits(max_connections=1000, keepalive_expiry=KEEP_ALIVE_SECONDS),
             event_hooks={"response": [_limit_error_body]},
             transport=transport,
         )

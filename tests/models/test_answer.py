@@ -42,6 +42,7 @@ class Bytes:
 
     async def aclose(self) -> None:
         """See `Source.aclose`."""
+        await anyio.lowlevel.checkpoint()
         self.closed += 1
 
 
@@ -144,6 +145,12 @@ async def test_a_whole_reply_may_come_in_parts():
 @pytest.mark.parametrize("body", [b"{x", b'{"choices": 7}', b'{"error": {"message": "no"}}'])
 async def test_a_whole_body_that_is_no_reply_is_an_interruption(body: bytes):
     assert (await fault_of(Bytes([body]))).error.code == "LLM_STREAM_INTERRUPTED"
+
+
+async def test_a_body_is_read_to_its_end_so_that_its_connection_can_be_used_again():
+    source = Bytes([sse(text("a")) + STOP + DONE, b": the end\n\n"])
+    await read(source)
+    assert source.parts == []
 
 
 async def test_closing_closes_the_source_under_cancellation_too():

@@ -145,6 +145,11 @@ async def test_warming_twice_and_at_once_is_harmless(make: Make):
     assert (await reply_of(model)).text == "warm"
 
 
+async def test_a_scripted_pace_shows_one_word_after_the_other():
+    model = ScriptedModel(Script.parse("=== turn\npace 0.001\nsay: one two\n"))
+    assert (await streamed(model)).lists == [[("text", "one ")], [("text", "two")]]
+
+
 def test_models_are_known_by_name():
     assert {model_class(name) for name in MODELS} == {OpenAIModel, ScriptedModel}
     with pytest.raises(KeyError):
