@@ -19,6 +19,8 @@ from ars_acp.tools.tool import Act, InvalidArguments, Tool, ToolContext, ToolRes
 
 # Arguments longer than this are shown to the person by their beginning only.
 SHOWN_INPUT = 1024 * 1024
+# Longer ones are neither carried out nor kept: every later request to the model would carry them.
+LONGEST_ARGUMENTS = 8 * 1024 * 1024
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -168,7 +170,7 @@ def failed(code: str, text: str) -> ToolResult:
 
 def sound_arguments(text: str) -> str:
     """The arguments as history keeps them: a conversation that holds broken JSON is refused by some endpoints."""
-    return text if isinstance(_parsed(text), dict) else "{}"
+    return text if len(text) <= LONGEST_ARGUMENTS and isinstance(_parsed(text), dict) else "{}"
 
 
 def _offered(turn: "Turn", model_name: str) -> Tool | None:
@@ -182,6 +184,8 @@ def _valid(tool: Tool | None, call: ToolCallRequest) -> Tool:
 
 
 def _arguments(tool: Tool, call: ToolCallRequest) -> "BaseModel":
+    if len(call.arguments) > LONGEST_ARGUMENTS:
+        raise InvalidArguments("The arguments are too long. Send less in one call.")
     parsed = _parsed(call.arguments or "{}")
     if not isinstance(parsed, dict):
         raise InvalidArguments("The arguments are not a JSON object. Send the call again with complete, valid JSON.")

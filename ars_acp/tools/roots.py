@@ -13,6 +13,7 @@ from ars_acp.hands import HandsError
 from ars_acp.tools.text import hidden_character
 
 _ENCODED = re.compile(r"%(2e|2f|5c|00|25)", re.IGNORECASE)
+_LONGEST = 4096  # characters; what systems take as one path
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 
 
@@ -59,6 +60,8 @@ def _refuse_odd(path: str) -> None:
     reason = None
     if not path.strip():
         reason = "is empty"
+    elif len(path) > _LONGEST:
+        reason = f"has {len(path)} characters, {_LONGEST} are the most"
     elif hidden_character(path, allowed=""):
         reason = "holds a control character"
     elif path.startswith("~"):
