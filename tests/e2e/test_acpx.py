@@ -151,7 +151,7 @@ async def test_denied_it_changes_nothing_and_the_model_is_told(
     assert git(project, "status", "--short") == ""
     _, _, read, written, tested, _ = results(model)
     assert (BROKEN in read) == was_read
-    assert ("Refused by the person" if was_read else "the client refused") in written
+    assert ("Refused by the person" if was_read else "Permission denied for fs/read_text_file") in written
     assert "Refused by the person" in tested
     said = checked(record)
     assert said[-1][1]["result"] == {"stopReason": "end_turn"}

@@ -26,7 +26,8 @@ def turn_of(number: int) -> str:
     if number == CUT_COMMAND:
         calls = ['call run_command {"argv": ["sleep", "60"]}']
     elif number % 10 == 7:
-        calls += ['call read_file {"path": "missing.py"}', "call list_files", "call unheard_of"]
+        # The slow one first: results stand in the order of the calls.
+        calls = ["call list_files", *calls, 'call read_file {"path": "missing.py"}', "call unheard_of"]
     elif number % 10 == 3:
         calls = []
     begun = "\n".join([f"say: Beginning {number}.", *calls, "--- step"]) if calls else ""
