@@ -27,7 +27,11 @@ a%2fb|a%5cb|a%00b|%252e%252e/x|..\\x|a\\..\\..\\x|C:\\Windows|\\\\host\\share|..
 
 
 @pytest.mark.parametrize(
-    "path", [*OUTSIDE, "", " ", "a\0b", "a\nb", "a\rb", "a\x1bb", "a\x7fb", "a\u2028b", "a\u202eb"]
+    "path",
+    [
+        *[*OUTSIDE, "", " ", "a\0b", "a\nb", "a\rb", "a\x1bb", "a\x7fb", "a\u2028b", "a\u202eb"],
+        pytest.param("a" * 4097, id="too long"),
+    ],
 )
 def test_path_outside_or_written_to_deceive_is_refused(path: str) -> None:
     with pytest.raises(PathOutsideRoots):
