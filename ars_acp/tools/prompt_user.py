@@ -62,7 +62,7 @@ async def _by_form(ctx: ToolContext, args: PromptUser) -> ToolResult:
     answers = {it.name: form.content[it.name] for it in fields if _fits(it, form.content.get(it.name))}
     if not answers:
         return ToolResult(False, "the form came back empty")
-    lines = [text.data(str(answers["answer"]))] if not args.fields else [f"{k}: {v}" for k, v in answers.items()]
+    lines = [f"{name}: {answer}" for name, answer in answers.items()] if args.fields else [str(answers["answer"])]
     return ToolResult(True, "\n".join(["the person answered:", *lines]), raw=answers)
 
 

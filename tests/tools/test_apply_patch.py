@@ -29,6 +29,9 @@ EVERYTHING = """\
 """
 
 
+END = "*** Update File: a.txt\n-two\n+x\n*** End Patch"
+
+
 def swap(path: str, old: str = "two", new: str = "zwei") -> str:
     return f"--- a/{path}\n+++ b/{path}\n@@ -1 +1 @@\n-{old}\n+{new}\n"
 
@@ -211,6 +214,52 @@ async def test_client_that_answers_no_more_is_not_waited_for_again(project: Benc
     assert result.text == f"no answer. NOT put back, look at them: {left}"
     # The first request of the putting back was the last one of all.
     assert [it[:2] for it in project.hands.calls[-2:]] == [("run", "rm"), ("read", str(project.root / "c.txt"))]
+
+
+async def test_client_that_stops_running_commands_keeps_a_new_file_and_says_so(project: Bench) -> None:
+    act = await project.plan("apply_patch", patch=f"{added('b.txt').removesuffix('*** End Patch')}{END}")
+
+    def meanwhile(kind: str, subject: str) -> None:
+        if (kind, subject) == ("write", str(project.root / "a.txt")):
+            project.hands.can = ALL - {"run"}
+            raise Refused("disk full")
+
+    project.hands.meanwhile = meanwhile
+    assert "NOT put back, look at them: b.txt (this client cannot delete it)" in (await act.do()).text
+
+
+async def test_move_that_only_seemed_to_work_is_not_believed(project: Bench) -> None:
+    act = await project.plan("apply_patch", patch=moved("x.txt").replace("t.txt", "c.txt", 1))
+    (project.root / "bin").mkdir()
+    project.write("bin/mv", "#!/bin/sh\n").chmod(0o755)
+    project.hands.environment["PATH"] = f"{project.root}/bin:{project.hands.environment['PATH']}"
+    result = await act.do()
+    assert result.text == "c.txt was not moved: something else may stand there; nothing was changed"
+    assert project.read("c.txt") == "c\n"
+
+
+async def test_moved_file_that_somebody_changed_is_not_moved_back(project: Bench) -> None:
+    parts = "*** Update File: d.txt\n*** Move to: e.txt\n*** Delete File: c.txt\n"
+    act = await project.plan("apply_patch", patch=f"*** Begin Patch\n{parts}*** End Patch")
+
+    def meanwhile(kind: str, subject: str) -> None:
+        if (kind, subject) == ("run", "rm"):
+            project.write("e.txt", "the person typed\n")
+            raise Refused("no such program")
+
+    project.hands.meanwhile = meanwhile
+    assert "NOT put back, look at them: e.txt (somebody else changed it meanwhile)" in (await act.do()).text
+    assert project.read("e.txt") == "the person typed\n"
+
+
+async def test_command_that_hangs_is_a_time_out(project: Bench) -> None:
+    (project.root / "bin").mkdir()
+    project.write("bin/rm", "#!/bin/sh\nexec sleep 60\n").chmod(0o755)
+    project.hands.environment["PATH"] = f"{project.root}/bin:{project.hands.environment['PATH']}"
+    project.limits = ToolLimits(search_seconds=0.3)
+    act = await project.plan("apply_patch", patch="*** Begin Patch\n*** Delete File: c.txt\n*** End Patch")
+    result = await act.do()
+    assert (result.code, result.text) == ("TOOL_TIMEOUT", "rm did not end in time; nothing was changed")
 
 
 async def test_missing_directory_is_made_where_the_client_does_not(project: Bench) -> None:

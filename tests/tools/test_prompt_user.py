@@ -35,7 +35,7 @@ async def test_choices_make_a_form_with_titled_values(bench: Bench) -> None:
     ]
     assert result.ok
     assert result.raw == {"answer": "blue"}
-    assert "\nblue\n" in result.text
+    assert result.text == "the person answered:\nblue"
 
 
 async def test_free_text_and_fields_make_forms(bench: Bench) -> None:

@@ -58,6 +58,11 @@ def test_path_inside_is_absolute_and_normal(path: str, whole: str, shown: str) -
     assert ROOTS.show(whole) == shown
 
 
+def test_path_that_was_never_resolved_has_no_root() -> None:
+    with pytest.raises(PathOutsideRoots):
+        ROOTS.split("/etc/passwd")
+
+
 def test_nested_root_is_the_one_a_path_belongs_to() -> None:
     assert Roots("/ws", ["/ws/inner"]).split("/ws/inner/a") == ("/ws/inner", "a")
 

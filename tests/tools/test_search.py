@@ -115,6 +115,15 @@ async def test_results_are_bounded(bench: Bench, git: Git, missing: set[str]) ->
     assert body(result.text) == "long.txt:1:needlexxxx [... line cut]\nlong.txt:2:needle\nlong.txt:3:needle"
 
 
+async def test_matches_that_overflow_the_terminal_say_so(bench: Bench, git: Git) -> None:
+    bench.hands.missing_programs = {"rg"}
+    bench.write("many.txt", "needle\n" * 50)
+    bench.limits = ToolLimits(terminal_bytes=50)
+    result = await bench.call("search_in_project", pattern="needle")
+    assert "more than the terminal could hold" in result.text
+    assert body(result.text) == "many.txt:49:needle\nmany.txt:50:needle"
+
+
 async def test_pattern_that_no_program_can_read_is_told(bench: Bench, git: Git) -> None:
     with pytest.raises(Refused, match="did not work"):
         await bench.call("search_in_project", pattern="(unclosed")
