@@ -159,3 +159,9 @@ async def test_closing_closes_the_source_under_cancellation_too():
         scope.cancel()
         await answer_to(source).aclose()
     assert source.closed == 1
+
+
+@pytest.mark.parametrize("beginning", [b"data: ", b"{"])
+async def test_what_has_no_end_is_given_up_at_64_mib(beginning: bytes):
+    fault = await fault_of(Bytes([beginning, *[b"x" * (1 << 20)] * 65]))
+    assert fault.error.details["reason"] == "size"

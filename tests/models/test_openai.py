@@ -12,7 +12,8 @@ from email.utils import format_datetime
 import anyio
 import pytest
 
-from ars_acp.models.model import Usage
+from ars_acp.models.config import ModelConfig
+from ars_acp.models.model import ModelError, Usage
 from ars_acp.models.openai import OpenAIModel
 from fixtures.model_modes import BAD_ARGUMENTS, CALLS, NOISE, PATH_A, PATH_B, tokens
 from fixtures.model_server import ModelServer
@@ -354,11 +355,33 @@ async def test_without_a_name_the_first_listed_model_is_taken(model: MakeModel, 
     assert another.name == server.chats()[0].body["model"] == "script"
 
 
-async def test_an_endpoint_without_models_is_told(model: MakeModel):
-    nameless = model("", model=None, base_url="http://127.0.0.1:1/v1")
-    error = (await streamed(nameless)).error
-    assert error is not None
-    assert (error.code, error.retryable) == ("LLM_ERROR", True)
+@pytest.mark.parametrize(("path", "reason", "retryable"), [("none", "no_model", False), ("lost", None, False)])
+async def test_an_endpoint_without_models_is_told(
+    model: MakeModel, server: ModelServer, path: str, reason: str | None, retryable: bool
+):
+    nameless = model("", model=None, base_url=f"http://127.0.0.1:{server.port}/{path}")
+    with pytest.raises(ModelError) as caught:
+        await nameless.resolve_name()
+    assert (caught.value.code, caught.value.details.get("reason")) == ("LLM_ERROR", reason)
+    assert caught.value.retryable == retryable
+
+
+async def test_a_request_that_cannot_be_made_is_told_without_its_secrets(model: MakeModel):
+    error = await error_of(model("ok1", headers={"X-Token": "secret-token\nInjected: yes"}))
+    assert (error.code, error.retryable) == ("LLM_ERROR", False)
+    assert "secret-token" not in error.message
+
+
+@pytest.mark.parametrize("wrong", [{"base_url": "model.example/v1"}, {"api_key": "sk-a\n"}, {"attempts": 0}])
+def test_a_configuration_that_cannot_work_is_refused(wrong: dict[str, object]):
+    with pytest.raises(ValueError, match=r"base URL|API key|attempts"):
+        ModelConfig(**{"base_url": "http://127.0.0.1/v1", **wrong})
+
+
+def test_a_configuration_does_not_show_its_secrets():
+    config = ModelConfig("http://127.0.0.1/v1", KEY, headers={"X-Token": "hunter22"}, proxy="http://u:hunter22@p")
+    assert KEY not in repr(config)
+    assert "hunter22" not in repr(config)
 
 
 async def test_messages_that_are_no_utf8_are_sent_all_the_same(model: MakeModel, server: ModelServer):

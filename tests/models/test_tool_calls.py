@@ -42,6 +42,11 @@ def test_a_name_in_every_fragment_does_not_make_more_calls():
     assert [request.arguments for request in calls.finish()] == ["".join(parts)]
 
 
+def test_a_name_repeated_after_the_last_argument_is_not_another_call():
+    calls = collected(call(0, "c1", "x", '{"a": 1}'), call(0, "c1", "x", ""))
+    assert [request.arguments for request in calls.finish()] == ['{"a": 1}']
+
+
 def test_a_call_without_arguments_is_followed_by_another_name():
     calls = collected(call(None, None, "update_plan", None), call(None, None, "read_file", PATH_A))
     assert [(request.name, request.arguments) for request in calls.finish()] == [

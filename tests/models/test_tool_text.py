@@ -50,6 +50,7 @@ def test_several_calls_and_the_text_after_them():
     [
         'Use <tool_call>{"name": "launch_rocket", "arguments": {}}</tool_call> for that.',
         "The tag <tool_call> begins a call.",
+        '<tool_call>{"name": "read_file", "arg',
         "a < b, <b>bold</b>, <tool",
         '{"name": "Anna", "age": 7}',
         '{"names": []}',
