@@ -54,8 +54,8 @@ class FdStream:
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self._read_fd, self._write_fd = read_fd, write_fd
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[bytes | memoryview] = deque()
-        self._buffered = 0
+        # One buffer, not a queue of messages: the shortest that orjson returns takes 4 KiB.
+        self._unsent = bytearray()
         self._scheduled = False
         self._waiting_to_write = False
         self._when_drained: list[Callable[[], None]] = []
@@ -72,7 +72,7 @@ class FdStream:
 
     @property
     def buffered(self) -> int:
-        return self._buffered
+        return len(self._unsent)
 
     async def receive(self) -> bytes:
         await asyncio.sleep(0)  # a peer that floods us must not starve the tasks that answer it
@@ -95,40 +95,34 @@ class FdStream:
             await ready
         finally:
             self._on_gone = None
-            self._loop.remove_reader(self._read_fd)
+            if self._read_fd >= 0:
+                self._loop.remove_reader(self._read_fd)
 
     def write(self, data: bytes) -> None:
         if self._other_end_gone.is_set():
             raise ConnectionClosed("the other end does not read any more")
-        self._queue.append(data)
-        self._buffered += len(data)
+        self._unsent += data
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._scheduled = False
-        while self._queue and not self._other_end_gone.is_set():
-            data = self._queue.popleft()
-            if self._queue and len(data) < PIPE_BYTES:
-                data = b"".join((data, *self._queue))
-                self._queue.clear()
+        if self._other_end_gone.is_set():
+            return
+        while self._unsent:
             try:
-                sent = os.write(self._write_fd, data)
+                sent = os.write(self._write_fd, self._unsent)
             except BlockingIOError:
-                sent = 0
+                break
             except OSError:
                 self._gone()
                 return
-            self._buffered -= sent
-            if sent < len(data):
-                self._queue.appendleft(memoryview(data)[sent:])
-                if self._write_waits:
-                    break
-        self._wait_to_write(bool(self._queue))
+            del self._unsent[:sent]
+        self._wait_to_write(bool(self._unsent))
         self._written.set()
         self._written = anyio.Event()
-        if not self._buffered:
+        if not self._unsent:
             _call_all(self._when_drained)
 
     def _wait_to_write(self, wanted: bool) -> None:
@@ -147,11 +141,11 @@ class FdStream:
             self._loop.remove_reader(self._write_fd)
 
     def _gone(self) -> None:
+        if self._other_end_gone.is_set():
+            return
         self._other_end_gone.set()
-        self._queue.clear()
-        self._buffered = 0
-        if self._write_waits:
-            self._loop.remove_reader(self._write_fd)
+        self._unsent.clear()
+        self._loop.remove_reader(self._write_fd)
         self._wait_to_write(False)
         self._written.set()
         if self._on_gone is not None:
@@ -164,7 +158,7 @@ class FdStream:
             self._loop.call_soon(self._flush)
 
     async def drain(self, below: int = 0) -> None:
-        while self._buffered > below:
+        while len(self._unsent) > below:
             await self._written.wait()
         if self._other_end_gone.is_set():
             raise ConnectionClosed("the other end does not read any more")
@@ -172,9 +166,12 @@ class FdStream:
     async def aclose(self) -> None:
         with anyio.move_on_after(FLUSH_SECONDS, shield=True), contextlib.suppress(ConnectionClosed):
             await self.drain()
-        if not self._other_end_gone.is_set():
-            self._gone()
-        for fd in {self._read_fd, self._write_fd}:
+        self._gone()
+        fds = {self._read_fd, self._write_fd} - {-1}
+        # Whoever still reads or closes us again must not meet a file that has got the same number since.
+        self._read_fd = self._write_fd = -1
+        for fd in fds:
+            self._loop.remove_reader(fd)
             with contextlib.suppress(OSError):
                 os.close(fd)
 

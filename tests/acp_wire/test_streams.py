@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from acp_wire import framing
 from acp_wire.errors import ConnectionClosed
 from acp_wire.streams import FdStream, Stream, fd_stream, memory_pair
 
@@ -164,3 +166,43 @@ async def test_a_regular_file_can_be_read_and_written(tmp_path: Path) -> None:
         await stream.drain()
         await stream.aclose()
     assert (tmp_path / "out").read_bytes() == b"line\n" * 100_000
+
+
+async def test_short_messages_that_nobody_reads_take_their_own_size_and_no_more() -> None:
+    async with pipes() as (one, _):
+        one.write(BIG)
+        await anyio.lowlevel.checkpoint()
+        tracemalloc.start()
+        for number in range(10_000):
+            one.write(framing.encode({"id": number}))
+        held, _peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert held < 2 * one.buffered
+
+
+async def test_closing_twice_leaves_alone_what_has_got_the_descriptors_meanwhile(tmp_path: Path) -> None:
+    here_in, there_out = os.pipe()
+    there_in, here_out = os.pipe()
+    stream = fd_stream(here_in, here_out)
+    await stream.aclose()
+    files = [os.open(tmp_path / name, os.O_WRONLY | os.O_CREAT) for name in ("a", "b")]
+    assert files == [here_in, here_out]
+    await stream.aclose()
+    for fd in (*files, there_in, there_out):
+        os.close(fd)
+
+
+async def test_a_reader_that_is_waiting_when_we_close_reads_from_nothing_that_is_opened_next() -> None:
+    with anyio.fail_after(5):
+        here_in, there_out = os.pipe()
+        there_in, here_out = os.pipe()
+        stream = fd_stream(here_in, here_out)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_expect_end, stream)
+            await anyio.wait_all_tasks_blocked()
+            await stream.aclose()
+            theirs, write_end = os.pipe()
+            os.write(write_end, b"not for us")
+        assert os.read(theirs, 100) == b"not for us"
+        for fd in (theirs, write_end, there_in, there_out):
+            os.close(fd)
