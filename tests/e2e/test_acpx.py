@@ -1,5 +1,6 @@
 """acpx, a client in use, drives the real executable on a real git repository; the model is a server on loopback."""
 
+import hashlib
 import os
 import shlex
 import shutil
@@ -89,6 +90,10 @@ async def acpx(project: Path, endpoint: dict[str, str], record: Path) -> AsyncIt
     yield it
     if (Path(endpoint["HOME"]) / ".acpx/sessions").exists():
         await it("sessions", "close")
+    # Where acpx has its sockets, whatever TMPDIR says; it leaves the empty directory behind.
+    sockets = Path("/tmp", f"acpx-{hashlib.sha256(endpoint['HOME'].encode()).hexdigest()[:10]}")
+    if sockets.exists():
+        sockets.rmdir()
 
 
 async def test_approved_it_reads_edits_tests_and_shows_the_difference(
