@@ -19,7 +19,7 @@ import anyio
 
 from connector import environment
 
-KILLED_SECONDS = 1.0
+KILLED_SECONDS = 0.8
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 import os
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import pytest
 from connector import AgentError, AgentExited, AgentNotFound, AgentTimeout, Client, Command, Connector, Limits, launch
 
 AGENTS = Path(__file__).parents[2] / "fixtures" / "agents"
-FULL = os.environ.get("FAULTS") == "full"
 LINUX = sys.platform.startswith("linux")
 QUICK = Limits(initialize=5, session=5, turn=30, late=0.05)
 
@@ -69,10 +67,8 @@ async def test_noise_on_stdout_loses_no_update(tmp_path: Path) -> None:
             assert (await session.prompt("3")).text == "0 1 2 "
 
 
-@pytest.mark.faults
 async def test_a_flood_on_stderr_is_drained_and_its_end_kept(tmp_path: Path) -> None:
-    """A15: 100 MiB of stderr change nothing; 4 MiB by default."""
-    size = (100 if FULL else 4) * 1024 * 1024
+    size = 4 * 1024 * 1024
     seen = 0
 
     def count(data: bytes) -> None:
@@ -82,12 +78,9 @@ async def test_a_flood_on_stderr_is_drained_and_its_end_kept(tmp_path: Path) -> 
     with anyio.fail_after(60):
         async with running(agent("stderr_flood"), tmp_path, on_stderr=count) as connector:
             session = await connector.new_session(str(tmp_path))
-            began = time.monotonic()
             turn = await session.prompt(str(size))
-            took = time.monotonic() - began
             assert turn.text == "done"
             tail = connector.stderr_tail()
-    print(f"A15: required 100 MiB drained, measured {seen / 2**20:.1f} MiB in {took:.2f} s, tail of {len(tail)} kept")
     assert seen >= size
     assert tail.endswith("the last words")
     assert len(tail.encode()) <= 64 * 1024
@@ -106,35 +99,6 @@ async def test_updates_after_the_answer_belong_to_their_own_turn(tmp_path: Path)
     assert [turn.text for turn in turns] == [f"early {number} late {number}" for number in range(3)]
     assert [[update.content.text for update in turn.late] for turn in turns] == [[f" late {n}"] for n in range(3)]
     assert outside[:3] == [f" late {number}" for number in range(3)]
-
-
-@pytest.fixture
-def pidfds() -> Iterator[list[int]]:
-    fds: list[int] = []
-    yield fds
-    for fd in fds:
-        os.close(fd)
-
-
-@pytest.mark.faults
-@pytest.mark.skipif(not LINUX, reason="what has left its group is found by Linux only")
-async def test_a_tree_that_ignores_everything_is_gone_within_three_seconds(tmp_path: Path, pidfds: list[int]) -> None:
-    """D3: close ≤ 3 s, 0 orphans of 100 trees; 1 by default."""
-    slowest = 0.0
-    for _ in range(100 if FULL else 1):
-        with anyio.fail_after(10):
-            async with running(agent("stubborn"), tmp_path) as connector:
-                session = await connector.new_session(str(tmp_path))
-                turn = await session.prompt("who")
-                pidfds += [os.pidfd_open(int(pid)) for pid in turn.text.split()]
-                began = time.monotonic()
-        slowest = max(slowest, time.monotonic() - began)
-    for fd in pidfds:
-        with anyio.fail_after(5):
-            await anyio.wait_readable(fd)
-    print(f"D3: required <= 3 s and 0 orphans, measured {slowest:.2f} s, {len(pidfds)} processes gone")
-    assert len(pidfds) % 4 == 0
-    assert slowest <= 3
 
 
 async def test_an_agent_that_reads_no_more_is_closed_in_time(tmp_path: Path) -> None:
@@ -272,20 +236,3 @@ async def test_the_agents_environment_holds_nothing_that_was_not_named(
     assert b"canary" not in environ
     assert b"VENDOR_KEY=named\0" in environ
     assert b"MORE=1\0" in environ
-
-
-@pytest.mark.faults
-async def test_many_agents_leave_no_descriptor_and_no_process_behind(tmp_path: Path) -> None:
-    """D9: 1,000 cycles; 5 by default."""
-    async with running(agent("echo"), tmp_path):
-        pass
-    before, pids = len(os.listdir("/dev/fd")), []
-    for _ in range(1000 if FULL else 5):
-        async with running(agent("echo"), tmp_path) as connector:
-            session = await connector.new_session(str(tmp_path))
-            await session.prompt("x")
-            pids.append(connector.pid)
-    left = [pid for pid in pids if os.path.exists(f"/proc/{pid}")]
-    print(f"D9: required +0 descriptors, measured {len(os.listdir('/dev/fd')) - before}; {len(left)} processes left")
-    assert len(os.listdir("/dev/fd")) == before
-    assert left == []

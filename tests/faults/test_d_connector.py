@@ -1,0 +1,99 @@
+"""D3, D9, C5: agents that will not end, that end a thousand times, and that speak after their turn."""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import pytest
+
+from connector import Client, Command, Limits, launch
+
+AGENTS = Path(__file__).parents[2] / "fixtures" / "agents"
+AT_ONCE = 4  # their start-up is what takes the processor, not their end
+Count = Callable[[int, int], int]
+Record = Callable[[str, str, str, bool], None]
+
+
+def agent(name: str) -> Command:
+    return Command(name, [sys.executable, str(AGENTS / f"{name}.py")])
+
+
+@pytest.mark.faults("D3")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="what has left its group is found by Linux only")
+async def test_trees_that_ignore_everything_are_gone_within_three_seconds(
+    tmp_path: Path, count: Count, record: Record
+) -> None:
+    trees = count(100, 2)
+    slowest, pidfds = 0.0, []
+    limit = anyio.CapacityLimiter(AT_ONCE)
+
+    async def one() -> None:
+        nonlocal slowest
+        async with limit:
+            async with launch(agent("stubborn"), Client(), cwd=str(tmp_path)) as connector:
+                session = await connector.new_session(str(tmp_path))
+                turn = await session.prompt("who")
+                pidfds.extend(os.pidfd_open(int(pid)) for pid in turn.text.split())
+                began = time.monotonic()
+            slowest = max(slowest, time.monotonic() - began)
+
+    with anyio.fail_after(100):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(trees):
+                tasks.start_soon(one)
+    orphans = 0
+    for fd in pidfds:
+        with anyio.move_on_after(2) as waiting:
+            await anyio.wait_readable(fd)
+        orphans += waiting.cancelled_caught
+        os.close(fd)
+    measured = f"{trees} trees, slowest {slowest:.2f} s, {orphans} orphans of {len(pidfds)} processes"
+    record("D3", "100 trees closed in <= 3 s each, 0 orphans", measured, slowest <= 3 and orphans == 0)
+    assert len(pidfds) == 4 * trees
+
+
+@pytest.mark.faults("D9")
+async def test_many_agents_leave_nothing_behind(tmp_path: Path, count: Count, record: Record) -> None:
+    cycles = count(1000, 10)
+
+    async def cycle() -> int:
+        async with launch(agent("echo"), Client(), cwd=str(tmp_path), limits=Limits(late=0)) as connector:
+            session = await connector.new_session(str(tmp_path))
+            await session.prompt("x")
+            return connector.pid
+
+    await cycle()
+    before = len(os.listdir("/dev/fd"))
+    pids = [await cycle() for _ in range(cycles)]
+    more = len(os.listdir("/dev/fd")) - before
+    left = [pid for pid in pids if os.path.exists(f"/proc/{pid}")]
+    measured = f"{cycles} cycles, {more:+} descriptors, {len(left)} processes"
+    record("D9", "1,000 spawn and close cycles, +0 descriptors, 0 zombies", measured, more == 0 and left == [])
+
+
+@pytest.mark.faults("C5")
+async def test_late_updates_are_kept_and_stay_with_their_turn(tmp_path: Path, count: Count, record: Record) -> None:
+    prompts = count(1000, 10)
+    sessions, wrong, marked = count(20, 2), 0, 0
+
+    async def one() -> None:
+        nonlocal wrong, marked
+        async with launch(agent("late"), Client(), cwd=str(tmp_path), limits=Limits(late=0.25)) as connector:
+            session = await connector.new_session(str(tmp_path))
+            for number in range(prompts // sessions + 1):
+                await session.prompt(str(number))
+            for number, turn in enumerate(session.turns[:-1]):
+                wrong += turn.text != f"early {number} late {number}"
+                marked += len(turn.late)
+
+    with anyio.fail_after(110):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(sessions):
+                tasks.start_soon(one)
+    measured = f"{marked} late of {prompts}, {wrong} lost or with another turn"
+    record(
+        "C5", "1,000 updates after the answer, 0 lost, 0 with another turn", measured, wrong == 0 and marked == prompts
+    )

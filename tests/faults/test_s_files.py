@@ -1,0 +1,107 @@
+"""S6: names that are swapped while a file is opened or written below a root never lead out of it."""
+
+import contextlib
+import ctypes
+import os
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from acp_wire.errors import RpcError
+from connector import beneath
+from connector.beneath import OutsideError, open_by_kernel, open_by_walking
+from connector.files import Files
+
+pytestmark = [
+    pytest.mark.faults("S6"),
+    pytest.mark.skipif(
+        not sys.platform.startswith("linux"), reason="the names are exchanged by a system call of Linux"
+    ),
+]
+AT_FDCWD = -100
+RENAME_EXCHANGE = 2
+Way = Callable[[int, str, int], int]
+Count = Callable[[int, int], int]
+Record = Callable[[str, str, str, bool], None]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "ws" / "dir").mkdir(parents=True)
+    (tmp_path / "ws-evil").mkdir()
+    (tmp_path / "ws-evil" / "secret").write_text("secret")
+    return tmp_path / "ws"
+
+
+@contextlib.contextmanager
+def swapping(one: Path, other: Path) -> Iterator[None]:
+    """Exchanges two names for as long as it lasts, each time in one step, so that there is no moment without either."""
+    libc = ctypes.CDLL(None)
+    going = threading.Event()
+    going.set()
+
+    def swap() -> None:
+        names = os.fsencode(one), os.fsencode(other)
+        while going.is_set():
+            assert libc.renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE) == 0
+
+    thread = threading.Thread(target=swap)
+    thread.start()
+    try:
+        yield
+    finally:
+        going.clear()
+        thread.join()
+
+
+@pytest.mark.parametrize("way", [open_by_kernel, open_by_walking])
+def test_swapping_a_directory_for_a_symlink_while_it_is_opened_never_leads_out(
+    root: Path, way: Way, count: Count, record: Record
+) -> None:
+    tries = count(100_000, 2_000)
+    (root / "dir" / "secret").write_text("mine")
+    (root / "swap").symlink_to("../ws-evil")
+    root_fd = os.open(root, beneath.DIRECTORY)
+    seen = Counter[str]()
+    with swapping(root / "dir", root / "swap"):
+        for _ in range(tries):
+            try:
+                with os.fdopen(way(root_fd, "dir/secret", os.O_RDONLY)) as file:
+                    seen[file.read()] += 1
+            except OutsideError:
+                seen["outside"] += 1
+            except NotADirectoryError:  # walking: it was a link when opened, and a directory when looked at again
+                seen["changed"] += 1
+    os.close(root_fd)
+
+    escapes = seen["secret"]
+    record(f"S6 {way.__name__}", "0 escapes of 100,000 swap-race tries", f"{escapes} of {tries}", escapes == 0)
+    assert seen["mine"] > 0 < seen["outside"]
+
+
+def test_swapping_the_directory_while_files_are_written_never_writes_outside(
+    root: Path, count: Count, record: Record
+) -> None:
+    tries = count(100_000, 2_000)
+    files = Files([str(root)])
+    (root / "swap").symlink_to("../ws-evil")
+    seen = Counter[str]()
+    with swapping(root / "dir", root / "swap"):
+        for number in range(tries):
+            try:
+                files.write(f"{root}/dir/{'secret' if number % 2 else number}", "new")
+                seen["written"] += 1
+            except RpcError as why:
+                seen[why.message] += 1
+    files.close()
+
+    outside = sorted(os.listdir(root.parent / "ws-evil"))
+    escapes = len(outside) - 1
+    record("S6 writing", "0 files written outside in 100,000 tries", f"{escapes} of {tries}", outside == ["secret"])
+    assert (root.parent / "ws-evil" / "secret").read_text() == "secret"
+    assert len(seen) == 2
+    assert seen["written"] > 0
