@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from ars_acp.tools.patch.model import Hunk, PatchError
 
 _MOST_PLACES = 1000
+_MOST_BLOCKS = 100
 _LEVELS: tuple[Callable[[str], str], ...] = (
     lambda line: line,
     str.rstrip,
@@ -105,9 +106,10 @@ class Haystack:
             _, index = self._level(2)
             lines = index.get(" ".join(wanted.split()), [])
             starts = [at for at in lines if at > starts[0]]
-            if not starts:
+            if not starts or len(starts) > _MOST_BLOCKS:
                 return found
-        inside = [it for it in found if any(at <= it < self._block_end(at) for at in starts)]
+        blocks = [range(at, self._block_end(at)) for at in starts]
+        inside = [it for it in found if any(it in block for block in blocks)]
         return inside or [it for it in found if it > starts[0]] or found
 
     def _block_end(self, start: int) -> int:
