@@ -225,7 +225,7 @@ class Connection:
         for line in self._lines.feed(data):
             self._take(line, tasks)
 
-    def _take(self, line: bytes | framing.LineTooLong, tasks: anyio.abc.TaskGroup) -> None:
+    def _take(self, line: bytes | bytearray | framing.LineTooLong, tasks: anyio.abc.TaskGroup) -> None:
         if isinstance(line, framing.LineTooLong):
             self._refuse(None, RpcError(errors.INVALID_REQUEST, "The line is too long; send less in one message"))
             return
