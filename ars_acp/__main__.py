@@ -64,17 +64,17 @@ def _serve(chosen: dict[str, Any]) -> int:
 
     from ars_acp.log import open_log
     from ars_acp.models.choose import make_model
-    from ars_acp.redact import redact
-    from ars_acp.settings import load, open_sessions
+    from ars_acp.settings import load, open_sessions, unknown_names
 
     settings = load(chosen)
-    redact.add(settings.api_key.get_secret_value() if settings.api_key else None)
     try:
         log = open_log(settings.log_level, settings.log_file)
     except OSError as exc:
         raise SettingsError(f"setting log_file: {exc.strerror}") from None
-    if settings.script:
-        make_model(settings)  # a fault in a script is told at the start
+    for name in unknown_names():
+        log.warning("settings.unknown", name=name)
+    if settings.script or settings.ca_file or settings.quirks:
+        make_model(settings)  # what names a file or a row may name one that is not there
     store = open_sessions(settings)
     try:
         code = anyio.run(_run, settings, store, partial(load, chosen), log)

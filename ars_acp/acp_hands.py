@@ -1,6 +1,7 @@
 """`Hands` over an ACP v1 client: fs/*, terminal/*, session/request_permission, elicitation/create."""
 
 import contextlib
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,10 @@ from ars_acp.redact import redact
 if TYPE_CHECKING:
     from acp_wire.schema.initialization import ClientCapabilities
     from ars_acp.settings import Settings
+
+
+# Many clients answer a missing file with an internal error that only its text tells apart.
+MISSING = re.compile(r"ENOENT|no such file", re.IGNORECASE)
 
 
 class AcpHands:
@@ -129,7 +134,7 @@ async def _client_errors(what: str) -> AsyncIterator[None]:
     except ConnectionClosed:
         raise Refused(f"{what}: the client is gone") from None
     except RpcError as exc:
-        if exc.code == NOT_FOUND:
+        if exc.code == NOT_FOUND or MISSING.search(f"{exc.message} {exc.data or ''}"):
             raise NotFound(f"{what}: not found") from None
         raise Refused(f"{what}: the client refused: {redact(_reason(exc))}") from None
 

@@ -12,7 +12,7 @@ import anyio
 from acp_wire.connection import Call, Connection
 from acp_wire.errors import AUTH_REQUIRED, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, NOT_FOUND, RpcError
 from ars_acp import __version__
-from ars_acp.errors import invalid_message
+from ars_acp.errors import LLM_ERROR, SettingsError, invalid_message, rpc_error
 from ars_acp.log import Log
 from ars_acp.session import Session, new_session_id, opening_entry
 from ars_acp.settings import Settings
@@ -73,16 +73,24 @@ class Agent:
         self._closing()
 
     def model(self) -> "Model":
-        """The model of the settings, built when it is first needed. Raises `SettingsError`."""
+        """The model of the settings, built when it is first needed. Raises `RpcError` where they cannot be used."""
         if self._made is None:
-            self._made = self._make_model(self._settings)
+            try:
+                self._made = self._make_model(self._settings)
+            except SettingsError as exc:
+                raise rpc_error(LLM_ERROR, str(exc), retryable=False) from None
         return self._made
 
     async def warm(self) -> None:
         """Loads, after the first session was answered, all that its first prompt would otherwise wait for."""
         self._log.load()
         await anyio.to_thread.run_sync(self._load_what_a_turn_needs, abandon_on_cancel=True)
-        await self.model().warm()
+        from ars_acp.models.model import ModelError
+
+        try:
+            await self.model().warm()
+        except (ModelError, RpcError) as exc:  # the first prompt will tell the client
+            self._log.error("model.warming_failed", reason=str(exc))
         if not gc.isenabled():
             gc.freeze()  # what is loaded by now stays until the end
             gc.enable()

@@ -8,7 +8,7 @@ HIDDEN = "[redacted]"
 SHAPES = re.compile(
     r"sk-[A-Za-z0-9_-]{8,}"
     r"|(?<=://)[^/\s:@\"]+:[^/\s@\"]+(?=@)"
-    r"|(?i:(?<=authorization: )|(?<=authorization\": \"))(?:(?:bearer|basic) )?[^\s\"',}]+"
+    r"|(?i:(?<=authorization: )|(?<=authorization\": \"))(?i:(?:bearer|basic) )?[^\s\"',}]+"
     r"|(?i:(?<=bearer ))[A-Za-z0-9._~+/=-]{8,}"
 )
 

@@ -15,12 +15,15 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from ars_acp.errors import SettingsError
+from ars_acp.redact import redact
 
 if TYPE_CHECKING:
     from event_log.stores import Store
 
 Mode = Literal["ask", "accept-edits", "read-only", "full"]
 OPENAI_NAMES = {"api_key": "OPENAI_API_KEY", "base_url": "OPENAI_BASE_URL", "model": "OPENAI_MODEL"}
+# Names that other programs gave a meaning first.
+SHARED_NAMES = {**OPENAI_NAMES, "ca_file": "SSL_CERT_FILE"}
 
 
 class Settings(BaseModel):
@@ -37,6 +40,10 @@ class Settings(BaseModel):
     log_file: str | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     proxy: str | None = None
+    ca_file: str | None = None
+    quirks: str | None = None
+    max_tokens: int | None = Field(None, ge=1)
+    temperature: float | None = Field(None, ge=0)
 
     steps_per_turn: int = Field(50, ge=1)
     same_invalid_calls: int = Field(3, ge=1)
@@ -83,11 +90,20 @@ def load(arguments: Mapping[str, Any], environment: Mapping[str, str] | None = N
     env = os.environ if environment is None else environment
     chosen: dict[str, Any] = _read_login()
     for field in Settings.model_fields:
-        for name in (OPENAI_NAMES.get(field), f"ARS_{field.upper()}"):
+        for name in (SHARED_NAMES.get(field), f"ARS_{field.upper()}"):
             if name and env.get(name):
                 chosen[field] = env[name]
     chosen.update({key: value for key, value in arguments.items() if value is not None})
-    return checked(chosen)
+    settings = checked(chosen)
+    redact.add(settings.api_key.get_secret_value() if settings.api_key else None)
+    return settings
+
+
+def unknown_names(environment: Mapping[str, str] | None = None) -> list[str]:
+    """Variables that look like settings of ours and are none: slips of the pen, most likely."""
+    env = os.environ if environment is None else environment
+    known = {f"ARS_{field.upper()}" for field in Settings.model_fields} | {"ARS_STARTED_BY"}
+    return sorted(name for name in env if name.startswith("ARS_") and name not in known)
 
 
 def checked(chosen: Mapping[str, Any]) -> Settings:

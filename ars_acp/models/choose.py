@@ -40,6 +40,10 @@ def _endpoint(settings: "Settings") -> "Model":
         attempts=settings.attempts,
         backoff_seconds=settings.backoff_seconds,
         proxy=settings.proxy,
+        ca_file=settings.ca_file,
+        quirks=settings.quirks,
+        max_tokens=settings.max_tokens,
+        temperature=settings.temperature,
     )
     model: Model = model_class("openai")(config)
     return model

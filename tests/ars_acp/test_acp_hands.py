@@ -113,6 +113,25 @@ async def test_a_terminal_that_comes_after_we_gave_up_on_it_is_released() -> Non
                 await anyio.lowlevel.checkpoint()
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        RpcError(errors.NOT_FOUND, "Resource not found"),
+        RpcError(errors.INTERNAL_ERROR, "Internal error", {"details": "ENOENT: no such file or directory, open '/a'"}),
+        RpcError(errors.INTERNAL_ERROR, "[Errno 2] No such file or directory"),
+    ],
+)
+async def test_a_missing_file_can_be_written_however_the_client_says_that_it_is_missing(error: RpcError) -> None:
+    class Wordy(Client):
+        async def fs_read_text_file(self, params: Any, call: Any) -> dict[str, Any]:
+            raise error
+
+    script = '=== turn\ncall write_file {"path": "new.txt", "content": "x"}\n--- step\nsay: $result\n'
+    async with house(script, client=Wordy(), mode="full") as it:
+        await it.prompt()
+        assert it.client.files == {"/project/new.txt": "x"}
+
+
 async def test_an_error_of_the_client_is_told_to_the_model_and_the_turn_goes_on() -> None:
     class Refusing(Client):
         async def fs_read_text_file(self, params: Any, call: Any) -> dict[str, Any]:

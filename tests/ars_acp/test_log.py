@@ -58,12 +58,11 @@ def test_the_log_file_is_the_users_alone(tmp_path: Path) -> None:
 def test_secrets_are_taken_out_at_the_sink(tmp_path: Path) -> None:
     redact.add('the"secret"value')
     log = open_log("debug", str(tmp_path / "log"))
-    log.debug(
-        "x", body='key the"secret"value, Authorization: Bearer abcdefghijkl, https://user:pass@host/ sk-12345678abc'
-    )
+    log.debug("x", body='key the"secret"value, Authorization: Bearer abcdefghijkl, authorization: Basic dXNlcjpwYXNz')
+    log.debug("x", body="https://user:pass@host/ sk-12345678abc")
     log.close()
     text = (tmp_path / "log").read_text()
-    for secret in ("secret", "abcdefghijkl", "user:pass", "sk-1234"):
+    for secret in ("secret", "abcdefghijkl", "dXNl", "user:pass", "sk-1234"):
         assert secret not in text
     assert "https://[redacted]@host/" in text
 

@@ -31,6 +31,10 @@ def test_the_command_line_wins_over_ars_variables_those_over_openai_ones_those_o
     assert load({}, environment).base_url == "http://login/v1"
 
 
+def test_variables_that_look_like_settings_and_are_none_are_told() -> None:
+    assert settings.unknown_names({"ARS_MOD": "full", "ARS_MODE": "full", "PATH": "/"}) == ["ARS_MOD"]
+
+
 def test_an_empty_variable_and_an_option_that_was_not_given_set_nothing() -> None:
     assert load({"mode": None}, {"ARS_MODE": ""}).mode == "ask"
 
