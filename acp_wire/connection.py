@@ -78,12 +78,6 @@ class _Waiting:
     answered: asyncio.Future[None]
     answer: dict[str, Any] | None = None
 
-    def result(self) -> Any:
-        assert self.answer is not None
-        if "error" in self.answer:
-            raise _answered_error(self.answer["error"])
-        return self.answer["result"]
-
 
 class Connection:
     """Speaks JSON-RPC 2.0 over `stream`, one message a line, as ACP v1 has it.
@@ -135,7 +129,7 @@ class Connection:
             finally:
                 self._closed = True
                 if self._peer_closed is not None:
-                    self._peer_closed()
+                    self._guarded("closed", self._peer_closed)
                 for call in self._inbound.values():
                     call.scope.cancel()
                 for waiting in self._pending.values():
@@ -166,7 +160,8 @@ class Connection:
             self._write({"jsonrpc": "2.0", "id": request_id, "method": row.name, "params": params})
             with anyio.fail_after(timeout):
                 await waiting.answered
-            raw = waiting.result()
+            assert waiting.answer is not None
+            raw = _result(waiting.answer)
             outcome = "answered"
         except TimeoutError:
             outcome = "timeout"
@@ -184,13 +179,17 @@ class Connection:
     def _give_up(self, request_id: int, waiting: "_Waiting", late: Callable[[Any], Any] | None) -> None:
         if waiting.answer is not None:
             # It came together with what made us give up.
-            if late is not None:
-                with contextlib.suppress(RpcError):
-                    late(waiting.result())
+            self._hand_back(late, waiting.answer)
             return
         self._tell_cancelled(request_id)
         if late is not None:
             self._late[request_id] = late
+
+    def _hand_back(self, late: Callable[[Any], Any] | None, answer: dict[str, Any]) -> None:
+        if late is not None:
+            with contextlib.suppress(RpcError):
+                result = _result(answer)
+                self._guarded("late answer", lambda: late(result))
 
     def post(self, row: Request[Any, Any], params: dict[str, Any]) -> None:
         """Sends a request whose answer nobody waits for. Does nothing when the other end is gone."""
@@ -253,11 +252,9 @@ class Connection:
         waiting = self._pending.get(request_id) if type(request_id) is int else None
         late = self._late.pop(request_id, None) if type(request_id) is int else None
         if late is not None:
-            if "error" not in message:
-                with contextlib.suppress(RpcError):
-                    late(message["result"])
+            self._hand_back(late, message)
         elif waiting is None or waiting.answer is not None:
-            self._ignored("answer.unknown", id=request_id)
+            self._ignored("answer.unknown", id=_readable_id(message))
         else:
             waiting.answer = message
             if not waiting.answered.done():
@@ -274,11 +271,11 @@ class Connection:
             self._ignored("notification.unknown", method=method)
             return
         try:
-            handler(row.params(raw))
+            params = row.params(raw)
         except RpcError as why:
             self._ignored("notification.malformed", method=method, reason=why.message)
-        except Exception as exc:  # the boundary: a handler's fault must not end the connection
-            self._event("handler.failed", method=method, error=exc)
+        else:
+            self._guarded(method, lambda: handler(params))
 
     def _take_request(self, call: Call, tasks: anyio.abc.TaskGroup) -> None:
         key = (type(call.id), call.id)
@@ -314,12 +311,12 @@ class Connection:
         finally:
             del self._inbound[key]
             for fn in call.at_end:
-                fn()
+                self._guarded(call.method, fn)
         self._event("request.served", method=call.method, id=call.id, ms=_ms(began), code=_code(answer))
         if self._closed_to_writing(answer, call):
             return
         for fn in call.after_answer:
-            fn()
+            self._guarded(call.method, fn)
 
     def _closed_to_writing(self, answer: Any, call: Call) -> bool:
         try:
@@ -351,6 +348,12 @@ class Connection:
             return _error(failure)
 
         return run
+
+    def _guarded(self, method: str, fn: Callable[[], object]) -> None:
+        try:
+            fn()
+        except Exception as exc:  # the boundary: a callback's fault must not end the connection
+            self._event("handler.failed", method=method, error=exc)
 
     def _refuse(self, request_id: Id, why: RpcError) -> None:
         self._ignored("message.refused", id=request_id, code=why.code, reason=why.message)
@@ -394,6 +397,13 @@ def _envelope_fault(message: dict[str, Any]) -> str | None:
     if not _is_id(message.get("id")):
         return "An id is a string, an integer or null"
     return None
+
+
+def _result(answer: dict[str, Any]) -> Any:
+    error = answer.get("error")
+    if error is not None or "result" not in answer:
+        raise _answered_error(error)
+    return answer["result"]
 
 
 def _answered_error(error: Any) -> RpcError:

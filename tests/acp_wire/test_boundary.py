@@ -1,0 +1,90 @@
+"""What must not end a connection: a callback that fails, an answer that is odd."""
+
+from typing import Any
+
+import anyio
+import pytest
+
+from acp_wire import errors, methods
+from acp_wire.connection import AGENT_SIDE, Call, Connection
+from acp_wire.errors import RpcError
+from acp_wire.streams import MemoryStream, memory_pair
+from tests.acp_wire.test_connection import Agent, answers, reading, serving
+
+INITIALIZE = b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":1}}\n'
+Told = list[tuple[str, dict[str, Any]]]
+
+
+def fail(*_: object) -> None:
+    raise OSError("No space left on device")
+
+
+@pytest.mark.parametrize("moment", ["then", "ended"])
+async def test_a_callback_of_a_request_that_fails_is_told_and_the_next_request_answered(moment: str) -> None:
+    class Failing(Agent):
+        def received(self, call: Call) -> None:
+            getattr(call, moment)(fail)
+
+    told: Told = []
+    async with serving(Failing(), on_event=lambda *event: told.append(event)) as (near, _):
+        for _ in range(2):
+            near.write(INITIALIZE)
+            assert (await answers(near, 1))[0]["result"] == {"protocolVersion": 1}
+    assert [type(fields["error"]) for name, fields in told if name == "handler.failed"] == [OSError] * 2
+
+
+async def test_a_program_that_fails_when_it_hears_of_the_end_does_not_keep_its_requests_open() -> None:
+    class Failing(Agent):
+        def closed(self) -> None:
+            fail()
+
+    async with serving(Failing()) as (near, connection):
+        near.write(b'{"jsonrpc":"2.0","id":5,"method":"session/prompt","params":{"sessionId":"rude","prompt":[]}}\n')
+        while not connection.in_flight:
+            await anyio.lowlevel.checkpoint()
+    assert connection.in_flight == 0
+
+
+async def _late(near: MemoryStream, connection: Connection, late: Any) -> None:
+    """Gives up on a request of ours, and then answers it."""
+    with pytest.raises(errors.RequestTimeout):
+        await connection.request(methods.FS_READ_TEXT_FILE, reading("/a"), timeout=0.01, late=late)
+    near.write(b'{"jsonrpc":"2.0","id":1,"result":{"content":"x"}}\n')
+
+
+async def test_giving_back_a_late_answer_may_fail() -> None:
+    async with serving() as (near, connection):
+        await _late(near, connection, fail)
+        near.write(INITIALIZE)
+        while not any(answer.get("id") == 1 and "result" in answer for answer in await answers(near, 1)):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (b'"result":{"content":"x"},"error":null', "x"),
+        (b'"error":null', errors.INTERNAL_ERROR),
+        (b'"error":7', errors.INTERNAL_ERROR),
+        (b'"result":null,"error":{"code":-32002,"message":"no"}', errors.NOT_FOUND),
+    ],
+)
+async def test_an_error_that_is_null_is_none(answer: bytes, expected: object) -> None:
+    near, far = memory_pair()
+    connection = Connection(far, Agent(), AGENT_SIDE)
+    got: list[object] = []
+
+    async def ask() -> None:
+        try:
+            got.append((await connection.request(methods.FS_READ_TEXT_FILE, reading("/a"))).content)
+        except RpcError as why:
+            got.append(why.code)
+        await near.aclose()
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(connection.serve)
+            tasks.start_soon(ask)
+            await near.receive()
+            near.write(b'{"jsonrpc":"2.0","id":1,%b}\n' % answer)
+    assert got == [expected]
