@@ -1,31 +1,45 @@
 """Agent: one async method per ACP agent method, named mechanically, in the order of the specification."""
 
-import contextlib
 import gc
 import os.path
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from acp_wire import methods
 from acp_wire.connection import Call, Connection
-from acp_wire.errors import AUTH_REQUIRED, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, NOT_FOUND, RpcError
+from acp_wire.errors import AUTH_REQUIRED, INVALID_PARAMS, INVALID_REQUEST, RpcError
 from ars_acp import __version__
 from ars_acp.errors import LLM_ERROR, SettingsError, invalid_message, rpc_error
 from ars_acp.log import Log
-from ars_acp.session import Session, new_session_id, opening_entry
-from ars_acp.settings import Settings
-from event_log.errors import LogError
+from ars_acp.session import Session
+from ars_acp.sessions import Sessions, log_errors_told
+from ars_acp.settings import Settings, forget_login
 
 if TYPE_CHECKING:
-    from acp_wire.schema.initialization import AuthenticateRequest, ClientCapabilities, InitializeRequest
+    from acp_wire.schema.initialization import (
+        AuthenticateRequest,
+        ClientCapabilities,
+        InitializeRequest,
+        LogoutRequest,
+    )
     from acp_wire.schema.prompt_turn import CancelNotification, PromptRequest
-    from acp_wire.schema.session import NewSessionRequest
+    from acp_wire.schema.session import (
+        CloseSessionRequest,
+        DeleteSessionRequest,
+        ListSessionsRequest,
+        LoadSessionRequest,
+        McpServer,
+        NewSessionRequest,
+        ResumeSessionRequest,
+    )
     from ars_acp.models.model import Model
     from event_log.stores import Store
 
 PROTOCOL_VERSION = 1
+SESSION_CAPABILITIES = ("list", "resume", "close", "delete", "additionalDirectories")
 CANCELLED = {"stopReason": "cancelled"}
 NO_MODEL = (
     "No model to work with: set OPENAI_API_KEY (and OPENAI_BASE_URL, OPENAI_MODEL for another endpoint than OpenAI's), "
@@ -50,14 +64,13 @@ class Agent:
         closing: Callable[[], None],
     ) -> None:
         self._settings = settings
-        self._store = store
         self._log = log
         self._make_model = make_model
         self._reload = reload
         self._later = later
         self._closing = closing
         self._made: Model | None = None
-        self._sessions: dict[str, Session] = {}
+        self._sessions = Sessions(store)
         self._client: ClientCapabilities | None = None
         self._initialized = False
         self._busy_at_end = False
@@ -69,7 +82,7 @@ class Agent:
 
     def closed(self) -> None:
         """Runs when the client has closed, before what is still running is cancelled."""
-        self._busy_at_end = any(session.prompts for session in self._sessions.values())
+        self._busy_at_end = any(session.prompts for session in self._sessions.active.values())
         self._closing()
 
     def model(self) -> "Model":
@@ -113,11 +126,11 @@ class Agent:
             raise invalid_message(INVALID_REQUEST, "Send `initialize` first")
         elif call.method == "session/prompt":
             session_id = call.raw.get("sessionId") if isinstance(call.raw, dict) else None
-            session = self._sessions.get(session_id) if isinstance(session_id, str) else None
+            session = self._sessions.active.get(session_id) if isinstance(session_id, str) else None
             if session is not None:
                 call.if_cancelled = CANCELLED
                 session.prompts.append(call)
-                call.ended(lambda: session.prompts.remove(call))
+                call.ended(lambda: session.prompt_ended(call))
 
     async def initialize(self, params: "InitializeRequest", call: Call) -> dict[str, Any]:
         self._client = params.client_capabilities
@@ -126,10 +139,17 @@ class Agent:
         return {
             "protocolVersion": PROTOCOL_VERSION,
             "agentCapabilities": {
-                "loadSession": False,
+                "loadSession": True,
                 "promptCapabilities": {"image": False, "audio": False, "embeddedContext": True},
                 "mcpCapabilities": {"http": False, "sse": False},
-                "sessionCapabilities": {"additionalDirectories": {}},
+                "sessionCapabilities": {
+                    "list": {},
+                    "resume": {},
+                    "close": {},
+                    "delete": {},
+                    "additionalDirectories": {},
+                },
+                "auth": {"logout": {}},
                 "_meta": {"ars/seq": True},
             },
             "agentInfo": {"name": "ars-acp", "title": "ARS", "version": __version__},
@@ -160,28 +180,62 @@ class Agent:
             self._made = None
         return {}
 
+    async def logout(self, params: "LogoutRequest", call: Call) -> dict[str, Any]:
+        """Forgets the key that `ars-acp login` kept; one in the environment is the environment's to take back."""
+        await anyio.to_thread.run_sync(forget_login)
+        self._settings = self._reload()
+        self._made = None
+        return {}
+
     async def session_new(self, params: "NewSessionRequest", call: Call) -> dict[str, Any]:
-        if not self._settings.can_reach_a_model():
-            raise RpcError(AUTH_REQUIRED, NO_MODEL)
-        for name, path in [("cwd", params.cwd), *(("additionalDirectories", d) for d in params.additional_directories)]:
-            if not os.path.isabs(path) or "\0" in path:
-                raise invalid_message(INVALID_PARAMS, f"{name}: an absolute path is needed", field=name)
-        session_id = new_session_id()
-        directories = tuple(params.additional_directories)
-        with _log_errors_told():
-            log = self._store.create(session_id)
-            session = Session(session_id, params.cwd, directories, log, self._settings.mode)
-            session.record(opening_entry(params.cwd, directories, session.mode))
-        self._sessions[session_id] = session
+        self._require_a_model()
+        directories = _absolute(params.cwd, params.additional_directories)
+        session = self._sessions.create(params.cwd, directories, self._settings.mode)
+        self._opened(session, params.mcp_servers, call)
+        return {"sessionId": session.id}
+
+    async def session_load(self, params: "LoadSessionRequest", call: Call) -> dict[str, Any]:
+        from ars_acp.replay import replay
+
+        session = self._open(params, call)
+        with log_errors_told():
+            entries = list(session.log.read())
+        for update in replay(session.id, entries):
+            self.connection.notify(methods.SESSION_UPDATE, update)
+        return {}
+
+    async def session_resume(self, params: "ResumeSessionRequest", call: Call) -> dict[str, Any]:
+        self._open(params, call)
+        return {}
+
+    def _open(self, params: "LoadSessionRequest | ResumeSessionRequest", call: Call) -> Session:
+        self._require_a_model()
+        directories = _absolute(params.cwd, params.additional_directories)
+        session = self._sessions.open(params.session_id, params.cwd, directories, self._settings.mode)
+        self._opened(session, params.mcp_servers, call)
+        return session
+
+    def _opened(self, session: Session, mcp_servers: "Sequence[McpServer]", call: Call) -> None:
+        """What follows the answer that makes a session active."""
         call.then(lambda: self._later(self.warm))
-        if params.mcp_servers:
+        if mcp_servers:
             call.then(lambda: self._streamer(session).tell("warning", "MCP servers are not used by this version"))
-        return {"sessionId": session_id}
+
+    async def session_list(self, params: "ListSessionsRequest", call: Call) -> dict[str, Any]:
+        if params.cwd is not None:
+            _absolute(params.cwd, ())
+        return self._sessions.page(params.cwd, params.cursor)
+
+    async def session_close(self, params: "CloseSessionRequest", call: Call) -> dict[str, Any]:
+        await self._sessions.close(self._sessions.find(params.session_id))
+        return {}
+
+    async def session_delete(self, params: "DeleteSessionRequest", call: Call) -> dict[str, Any]:
+        await self._sessions.delete(params.session_id)
+        return {}
 
     async def session_prompt(self, params: "PromptRequest", call: Call) -> dict[str, Any]:
-        session = self._sessions.get(params.session_id)
-        if session is None:
-            raise RpcError(NOT_FOUND, "No such session; create one with session/new", {"sessionId": params.session_id})
+        session = self._sessions.find(params.session_id)
         from ars_acp.acp_hands import AcpHands, abilities
         from ars_acp.prompt import prompt_text
         from ars_acp.tools.tool import ToolLimits
@@ -200,14 +254,18 @@ class Agent:
                 limits=ToolLimits(command_seconds=self._settings.command_seconds),
                 log=self._log,
             )
-            with _log_errors_told():
+            with log_errors_told():
                 stop = await run_turn(turn, {"type": "prompt", "content": content, "text": text})
         return {"stopReason": stop}
 
     def session_cancel(self, params: "CancelNotification") -> None:
-        session = self._sessions.get(params.session_id)
-        for call in session.prompts if session else ():
-            call.scope.cancel()
+        session = self._sessions.active.get(params.session_id)
+        if session is not None:
+            session.cancel()
+
+    def _require_a_model(self) -> None:
+        if not self._settings.can_reach_a_model():
+            raise RpcError(AUTH_REQUIRED, NO_MODEL)
 
     def _streamer(self, session: Session) -> Any:
         from ars_acp.streamer import Streamer
@@ -217,10 +275,9 @@ class Agent:
         return Streamer(self.connection, session, notices=notices)
 
 
-@contextlib.contextmanager
-def _log_errors_told() -> Iterator[None]:
-    """A session whose log cannot be written cannot go on; the client is told why."""
-    try:
-        yield
-    except LogError as exc:
-        raise RpcError(INTERNAL_ERROR, f"The session's log cannot be written: {exc}") from None
+def _absolute(cwd: str, directories: "Sequence[str]") -> tuple[str, ...]:
+    """The further directories of a session. Raises `RpcError` unless they and `cwd` are absolute paths."""
+    for name, path in [("cwd", cwd), *(("additionalDirectories", directory) for directory in directories)]:
+        if not os.path.isabs(path) or "\0" in path:
+            raise invalid_message(INVALID_PARAMS, f"{name}: an absolute path is needed", field=name)
+    return tuple(directories)

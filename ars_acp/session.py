@@ -11,6 +11,10 @@ Entries of the log, by `type` (each carries `at`, milliseconds of Unix time, but
     result       id, ok, text, code                 what the model reads of one tool call
     interrupted  reason, partialChars               a reply did not end; what was shown of it is kept
     turn         stop                               the prompt was answered
+    config       id, value                          an option was chosen: mode, model, ...
+    title        title                              what lists call the session
+
+A session that is opened again elsewhere gets another `session` entry; the last one counts.
 """
 
 import secrets
@@ -64,6 +68,15 @@ class History:
                 # The protocol drops a refused prompt and all that came after it from the next one.
                 del self.messages[self._turn_began :]
 
+    def in_reply(self) -> bool:
+        """Whether a reply has begun that has no end."""
+        return bool(self._text or self._thought)
+
+    def unanswered(self) -> list[str]:
+        """The calls of the last reply that have no result."""
+        answered = {message.get("tool_call_id") for message in self.messages[-len(self._calls) or len(self.messages) :]}
+        return [call_id for call_id in self._calls if call_id not in answered]
+
     def partial_chars(self) -> int:
         """How much of the reply under way has been shown."""
         return sum(map(len, self._text))
@@ -98,15 +111,41 @@ class History:
 
 
 @dataclass(eq=False)
+class Facts:
+    """What else is folded from the entries."""
+
+    cwd: str = "/"
+    directories: tuple[str, ...] = ()
+    title: str | None = None
+    config: dict[str, str | bool] = field(default_factory=dict)
+    prompts: int = 0
+    in_turn: bool = False
+
+    def apply(self, entry: Entry) -> None:
+        """Takes one entry that is not a piece of a reply, in the order of the log."""
+        match entry["type"]:
+            case "session":
+                self.cwd, self.directories = entry["cwd"], tuple(entry["directories"])
+            case "prompt":
+                self.prompts += 1
+                self.in_turn = True
+            case "turn":
+                self.in_turn = False
+            case "config":
+                self.config[entry["id"]] = entry["value"]
+            case "title":
+                self.title = entry["title"]
+
+
+@dataclass(eq=False)
 class Session:
-    """One conversation in one project."""
+    """One conversation in one project. `default_mode` holds until a mode is chosen."""
 
     id: str
-    cwd: str
-    directories: tuple[str, ...]
     log: Log
-    mode: str
+    default_mode: str
     history: History = field(default_factory=History)
+    facts: Facts = field(default_factory=Facts)
     # Requests for a turn, the running one first; the reader adds to it, so that a cancel finds them all.
     prompts: list[Call] = field(default_factory=list)
     turn: anyio.Lock = field(default_factory=anyio.Lock)
@@ -115,20 +154,70 @@ class Session:
     approved_patches: set[str] = field(default_factory=set)
     always_allowed: set[str] = field(default_factory=set)
     instructions: str | None = None
+    _idle: anyio.Event = field(default_factory=anyio.Event)
+
+    @property
+    def mode(self) -> str:
+        """What needs permission: a mode of `permissions.MODES`."""
+        return str(self.facts.config.get("mode", self.default_mode))
 
     @cached_property
     def roots(self) -> "Roots":
         """Where the session's tools may reach."""
         from ars_acp.tools.roots import Roots  # late: nothing needs it before the first prompt
 
-        return Roots(self.cwd, self.directories)
+        return Roots(self.facts.cwd, self.facts.directories)
+
+    def move(self, cwd: str, directories: Iterable[str]) -> None:
+        """Opens the session in these directories, and forgets what was allowed in others."""
+        chosen = tuple(directories)
+        if (cwd, chosen) != (self.facts.cwd, self.facts.directories):
+            self.record(opening_entry(cwd, chosen, self.mode))
+            self.always_allowed.clear()
+        self.instructions = None
+        self.__dict__.pop("roots", None)
+
+    def cancel(self) -> None:
+        """Ends the running turn and those that wait behind it."""
+        for call in self.prompts:
+            call.scope.cancel()
+
+    def prompt_ended(self, call: Call) -> None:
+        """A request for a turn is not handled any more; it is answered in this very moment."""
+        self.prompts.remove(call)
+        if not self.prompts:
+            self._idle.set()
+
+    async def idle(self) -> None:
+        """Waits until every prompt is answered."""
+        if self.prompts:
+            self._idle = anyio.Event()
+            await self._idle.wait()
+
+    def fold(self) -> None:
+        """Takes up a stored log; what the process that wrote it left open is closed, so that a model accepts it."""
+        for _, entry in self.log.read():
+            self._apply(entry)
+        self.sent = self.log.last
+        if self.history.in_reply():
+            partial = self.history.partial_chars()
+            self.record({"type": "interrupted", "reason": "the agent's process ended", "partialChars": partial})
+        for call_id in self.history.unanswered():
+            text = "The agent's process ended before this did. Its outcome is unknown: check before you repeat it."
+            self.record({"type": "result", "id": call_id, "ok": False, "code": "UNKNOWN_OUTCOME", "text": text})
+        if self.facts.in_turn:
+            self.record({"type": "turn", "stop": "interrupted"})
+
+    def _apply(self, entry: Entry) -> None:
+        self.history.apply(entry)
+        self.facts.apply(entry)
 
     def record(self, *entries: Entry) -> int:
         """Appends to the log, then folds; returns the number of the first. Raises `event_log.LogError`."""
         at = time.time_ns() // 1_000_000
-        first = self.log.append([{**entry, "at": at} for entry in entries])
+        first = self.log.append([{"at": at, **entry} for entry in entries])
         for entry in entries:
-            self.history.apply(entry)
+            self._apply(entry)
         return first
 
     def record_pieces(self, pieces: Sequence[tuple[str, str]]) -> int:

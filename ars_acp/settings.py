@@ -153,6 +153,11 @@ def state_directory() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "ars-acp"
 
 
+def forget_login() -> None:
+    """Removes what `ars-acp login` wrote."""
+    login_file().unlink(missing_ok=True)
+
+
 def login_file() -> Path:
     """What `ars-acp login` writes."""
     return config_directory() / "login.json"

@@ -89,7 +89,7 @@ async def _prepare(turn: Turn) -> None:
     if session.instructions is None and "read" in turn.hands.can:
         session.instructions = ""
         with contextlib.suppress(HandsError):
-            text = await turn.hands.read(f"{session.cwd.rstrip('/')}/{prompt.INSTRUCTIONS_FILE}")
+            text = await turn.hands.read(f"{session.facts.cwd.rstrip('/')}/{prompt.INSTRUCTIONS_FILE}")
             session.instructions = prompt.cut_instructions(text)
 
 
@@ -97,7 +97,7 @@ async def _one_reply(turn: Turn) -> Reply:
     """Streams one reply of the model to the client, and records its end."""
     session, streamer = turn.session, turn.streamer
     names = [tool.model_name for tool in turn.tools]
-    system = prompt.opening(session.cwd, session.directories, session.instructions, names)
+    system = prompt.opening(session.facts.cwd, session.facts.directories, session.instructions, names)
     streamer.begin_reply()
     turn.replying = True
     reply: Reply | None = None

@@ -32,6 +32,12 @@ class Store(Protocol):
     def names(self) -> Iterator[str]:
         """The names of all logs, in no particular order. Raises LogStorageFailed."""
 
+    def recent(self) -> list[tuple[int, str]]:
+        """When each log was last written, in nanoseconds of Unix time, and its name; newest first.
+
+        Raises LogStorageFailed.
+        """
+
     def delete(self, name: str) -> None:
         """Close the log and remove it with all it holds. Raises LogNotFound, LogStorageFailed."""
 

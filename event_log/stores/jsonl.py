@@ -59,6 +59,13 @@ class JsonlStore:
             raise _failed("cannot list the logs", error) from error
         return filter(NAME.fullmatch, found)
 
+    def recent(self) -> list[tuple[int, str]]:
+        found = []
+        for name in self.names():
+            with suppress(FileNotFoundError):  # deleted meanwhile
+                found.append((os.stat(self._path(name)).st_mtime_ns, name))
+        return sorted(found, reverse=True)
+
     def delete(self, name: str) -> None:
         path = self._path(name)
         try:

@@ -1,5 +1,6 @@
 """The store that forgets: logs as lists of lines in this process. For tests, and for sessions that want no trace."""
 
+import time
 from collections.abc import Iterator, Sequence
 from weakref import WeakValueDictionary
 
@@ -38,6 +39,9 @@ class MemoryStore:
     def names(self) -> Iterator[str]:
         return iter(list(self._records))
 
+    def recent(self) -> list[tuple[int, str]]:
+        return sorted(((records.written_at, name) for name, records in self._records.items()), reverse=True)
+
     def delete(self, name: str) -> None:
         check_name(name)
         if self._records.pop(name, None) is None:
@@ -50,12 +54,14 @@ class MemoryStore:
 class MemoryRecords:
     """The entries as encoded lines: what is read is a copy, and the same copy that a file would give."""
 
-    __slots__ = ("lines",)
+    __slots__ = ("lines", "written_at")
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
+        self.written_at = time.time_ns()
 
     def write(self, first: int, entries: Sequence[Entry]) -> None:
+        self.written_at = time.time_ns()
         self.lines += [encode(number, entry) for number, entry in enumerate(entries, first)]
 
     def read(self, after: int, last: int) -> Iterator[tuple[int, Entry]]:

@@ -163,7 +163,7 @@ async def test_nothing_of_a_session_is_sent_before_the_answer_that_names_it() ->
 
 async def test_a_log_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
     async with house(SILENT) as it:
-        [session] = it.agent._sessions.values()
+        [session] = it.agent._sessions.active.values()
 
         def refuse(entries: Any) -> int:
             raise LogStorageFailed("write", "No space left on device")

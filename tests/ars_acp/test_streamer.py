@@ -16,7 +16,7 @@ def streaming() -> tuple[Streamer, Session, MemoryStream]:
     """A streamer whose client reads only when the test does."""
     near, far = memory_pair()
     log = open_store("memory:").create("s")
-    session = Session("s", "/project", (), log, "ask")
+    session = Session("s", log, "ask")
     session.record(opening_entry("/project", (), "ask"))
     streamer = Streamer(Connection(far, object(), AGENT_SIDE), session)
     streamer.begin_reply()

@@ -42,7 +42,7 @@ async def test_a_second_turn_carries_the_first_ones_messages() -> None:
     async with house("=== turn\nsay: hello $prompt\n=== turn\nsay: again $prompt\n") as it:
         await it.prompt("ann")
         await it.prompt("bob")
-        [session] = it.agent._sessions.values()
+        [session] = it.agent._sessions.active.values()
         assert [(message["role"], message["content"]) for message in session.history.messages] == [
             ("user", "ann"),
             ("assistant", "hello ann"),
@@ -63,7 +63,7 @@ async def test_a_refused_prompt_is_not_in_the_next_ones_messages() -> None:
     async with house('=== turn if "bad"\nsay: no\nfinish refusal\n=== turn if "good"\nsay: yes\n') as it:
         await it.prompt("bad")
         await it.prompt("good")
-        [session] = it.agent._sessions.values()
+        [session] = it.agent._sessions.active.values()
         assert [message["content"] for message in session.history.messages] == ["good", "yes"]
 
 
@@ -229,7 +229,7 @@ async def test_invalid_calls_of_different_kinds_are_stopped_after_the_fifth() ->
 async def test_broken_arguments_are_kept_out_of_the_history() -> None:
     async with house('=== turn\ncall! read_file {"path": \n--- step\nsay: sorry\n') as it:
         await it.prompt()
-        [session] = it.agent._sessions.values()
+        [session] = it.agent._sessions.active.values()
         [call] = session.history.messages[1]["tool_calls"]
         assert call["function"]["arguments"] == "{}"
         assert session.history.messages[2] == {
@@ -252,7 +252,7 @@ async def test_the_projects_instructions_are_read_once_through_the_client() -> N
         await it.prompt()
         await it.prompt()
         assert len([m for m in it.stream.sent if m.get("method") == "fs/read_text_file"]) == 1
-        [session] = it.agent._sessions.values()
+        [session] = it.agent._sessions.active.values()
         assert session.instructions == "Always whistle."
 
 
@@ -267,7 +267,7 @@ async def test_a_broken_stream_keeps_its_text_marks_it_and_reports_how_much_ther
         assert error.value.data["details"]["partialChars"] == len("half of")
         assert it.said() == "half of"
         assert await it.prompt("on") == "end_turn"
-        [session] = it.agent._sessions.values()
+        [session] = it.agent._sessions.active.values()
         assert session.history.messages[1]["content"].startswith("half of\n[This reply was interrupted: ")
 
 

@@ -1,0 +1,156 @@
+"""The sessions of one agent: those that are active on this connection, and those that the store keeps."""
+
+import base64
+import binascii
+import contextlib
+import json
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from acp_wire import build
+from acp_wire.errors import INTERNAL_ERROR, INVALID_PARAMS, NOT_FOUND, RpcError
+from ars_acp.errors import invalid_message
+from ars_acp.session import Entry, Session, new_session_id, opening_entry
+from event_log.errors import LogError, LogNameInvalid, LogNotFound
+
+if TYPE_CHECKING:
+    from event_log.log import Log
+    from event_log.stores import Store
+
+PAGE = 50
+
+
+class Sessions:
+    """What the session methods do to sessions. Whatever goes wrong leaves here as `RpcError`."""
+
+    def __init__(self, store: "Store") -> None:
+        self._store = store
+        self.active: dict[str, Session] = {}
+
+    def find(self, session_id: str) -> Session:
+        """An active session."""
+        session = self.active.get(session_id)
+        if session is None:
+            raise RpcError(
+                NOT_FOUND, "No such session is active; create, load or resume it first", {"sessionId": session_id}
+            )
+        return session
+
+    def create(self, cwd: str, directories: Iterable[str], mode: str, copied: Iterable[Entry] = ()) -> Session:
+        """A new session; a fork begins with the entries of another."""
+        session_id = new_session_id()
+        with log_errors_told():
+            session = Session(session_id, self._store.create(session_id), mode)
+            session.record(opening_entry(cwd, directories, mode), *copied)
+        self.active[session_id] = session
+        return session
+
+    def open(self, session_id: str, cwd: str, directories: Iterable[str], mode: str) -> Session:
+        """A stored session made active: folded from its log, and what a process that died left open in it closed."""
+        session = self.active.get(session_id)
+        if session is None:
+            log = self._stored(session_id)
+            with log_errors_told():
+                session = Session(session_id, log, mode)
+                session.fold()
+        elif session.prompts:
+            raise invalid_message(INVALID_PARAMS, "sessionId: a turn of this session is running; cancel it first")
+        session.move(cwd, directories)
+        self.active[session_id] = session
+        return session
+
+    async def close(self, session: Session) -> None:
+        """Cancels what runs, waits until it is answered, and lets go of the session; its log stays."""
+        self.active.pop(session.id, None)
+        session.cancel()
+        await session.idle()
+        session.log.close()
+
+    async def delete(self, session_id: str) -> None:
+        """Removes a session with all that is kept of it; one that is not there is deleted already."""
+        if session_id in self.active:
+            await self.close(self.active[session_id])
+        with contextlib.suppress(LogNotFound, LogNameInvalid), log_errors_told():
+            self._store.delete(session_id)
+
+    def entries(self, session_id: str) -> list[Entry]:
+        """All that is kept of a session, active or not, but for its first entry."""
+        with log_errors_told():
+            return [entry for _, entry in self._stored(session_id).read(1)]
+
+    def page(self, cwd: str | None, cursor: str | None) -> dict[str, Any]:
+        """The answer to `session/list`: newest first, at most `PAGE`, with the cursor of the next page."""
+        begin = None if cursor is None else _decoded(cursor)
+        after = begin or (0, "")
+        found: list[dict[str, Any]] = []
+        with log_errors_told():
+            for at, name in self._store.recent():
+                if begin is not None and (at, name) >= begin:
+                    continue
+                if len(found) == PAGE:
+                    return {"sessions": found, "nextCursor": _encoded(after)}
+                info = self._info(name, at)
+                after = (at, name)
+                if info is not None and (cwd is None or info["cwd"] == cwd):
+                    found.append(info)
+        return {"sessions": found}
+
+    def _info(self, name: str, at: int) -> dict[str, Any] | None:
+        """None for a log that is not, or cannot be read as, a session's."""
+        try:
+            facts = summary(self._store.open(name))
+        except LogError:
+            return None
+        if facts is None:
+            return None
+        updated_at = datetime.fromtimestamp(at / 1e9, UTC).isoformat(timespec="milliseconds")
+        return build.session_info(name, facts.pop("cwd"), updated_at=updated_at, **facts)
+
+    def _stored(self, session_id: str) -> "Log":
+        try:
+            return self._store.open(session_id)
+        except (LogNotFound, LogNameInvalid):
+            raise RpcError(NOT_FOUND, "No such session is stored", {"sessionId": session_id}) from None
+        except LogError as exc:
+            raise RpcError(INTERNAL_ERROR, f"The session cannot be read: {exc}") from None
+
+
+def summary(log: "Log") -> dict[str, Any] | None:
+    """What a list shows of a session: its directories as last opened, its title. None for a log that is none's."""
+    found: dict[str, Any] | None = None
+    for _, entry in log.read():
+        kind = entry.get("type")
+        if kind == "session":
+            title = found["title"] if found else None
+            found = {"cwd": entry["cwd"], "additional_directories": entry["directories"], "title": title}
+        elif found is None:
+            return None
+        elif kind == "title":
+            found["title"] = entry["title"]
+    return found
+
+
+@contextlib.contextmanager
+def log_errors_told() -> Iterator[None]:
+    """A session whose log cannot be written or read cannot go on; the client is told why."""
+    try:
+        yield
+    except (LogNotFound, LogNameInvalid):
+        raise
+    except LogError as exc:
+        raise RpcError(INTERNAL_ERROR, f"The session's log cannot be used: {exc}") from None
+
+
+def _encoded(place: tuple[int, str]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+
+
+def _decoded(cursor: str) -> tuple[int, str]:
+    try:
+        at, name = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
+        return int(at), str(name)
+    except (ValueError, TypeError, binascii.Error):
+        raise invalid_message(
+            INVALID_PARAMS, "cursor: not one that this agent gave; list again from the start"
+        ) from None
