@@ -34,6 +34,7 @@ from acp_wire.streams import Stream
 P = TypeVar("P")
 R = TypeVar("R")
 CANCEL_REQUEST = "$/cancel_request"
+TOLD_CHARACTERS = 500
 Id = int | str | None
 
 
@@ -373,7 +374,12 @@ class Connection:
 
     def _event(self, name: str, **fields: Any) -> None:
         if self._on_event is not None:
-            self._on_event(name, fields)
+            self._on_event(name, {key: _told(value) for key, value in fields.items()})
+
+
+def _told(value: Any) -> Any:
+    """What a peer has chosen may be as long as a line; who is told of it needs the beginning."""
+    return f"{value[:TOLD_CHARACTERS]}…" if isinstance(value, str) and len(value) > TOLD_CHARACTERS else value
 
 
 def _as_it_is(message: Any) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 import anyio
 import pytest
 
-from acp_wire import errors, methods
+from acp_wire import errors, framing, methods
 from acp_wire.connection import AGENT_SIDE, Call, Connection
 from acp_wire.errors import RpcError
 from acp_wire.streams import MemoryStream, memory_pair
@@ -88,3 +88,40 @@ async def test_an_error_that_is_null_is_none(answer: bytes, expected: object) ->
             await near.receive()
             near.write(b'{"jsonrpc":"2.0","id":1,%b}\n' % answer)
     assert got == [expected]
+
+
+LONG = b"x" * 1_000_000
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"jsonrpc":"2.0","id":"%b","method":"initialize","params":{"protocolVersion":1}}' % LONG,
+        b'{"jsonrpc":"2.0","id":"%b","method":7}' % LONG,
+        b'{"jsonrpc":"2.0","id":"%b","result":{}}' % LONG,
+        b'{"jsonrpc":"2.0","id":%b1%b,"result":{}}' % (b"[" * 1000, b"]" * 1000),
+        b'{"jsonrpc":"2.0","method":"%b"}' % LONG,
+        b'{"jsonrpc":"2.0","id":2,"method":"%b"}' % LONG,
+    ],
+)
+async def test_what_is_told_of_a_message_is_short_whatever_it_holds(line: bytes) -> None:
+    told: Told = []
+    async with serving(on_event=lambda *event: told.append(event)) as (near, _):
+        near.write(line + b"\n" + INITIALIZE)
+        while not any(fields.get("id") == 1 for _, fields in told):
+            await near.receive()
+    assert told
+    assert all(len(framing.encode(list(fields.values()))) < 2000 for _, fields in told)
+
+
+async def test_a_result_that_is_nested_too_deep_is_an_internal_error() -> None:
+    class Deep(Agent):
+        async def session_delete(self, params: Any, call: Call) -> dict[str, Any]:
+            result: dict[str, Any] = {}
+            for _ in range(100_000):
+                result = {"r": result}
+            return result
+
+    async with serving(Deep()) as (near, _):
+        near.write(b'{"jsonrpc":"2.0","id":1,"method":"session/delete","params":{"sessionId":"s"}}\n')
+        assert (await answers(near, 1))[0]["error"]["code"] == errors.INTERNAL_ERROR
