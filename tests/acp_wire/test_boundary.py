@@ -1,4 +1,4 @@
-"""What must not end a connection: a callback that fails, an answer that is odd."""
+"""What must neither end a connection nor fill the memory: callbacks that fail, odd answers, a peer that floods."""
 
 from typing import Any
 
@@ -125,3 +125,29 @@ async def test_a_result_that_is_nested_too_deep_is_an_internal_error() -> None:
     async with serving(Deep()) as (near, _):
         near.write(b'{"jsonrpc":"2.0","id":1,"method":"session/delete","params":{"sessionId":"s"}}\n')
         assert (await answers(near, 1))[0]["error"]["code"] == errors.INTERNAL_ERROR
+
+
+async def test_a_peer_that_only_writes_is_read_no_further_until_it_reads() -> None:
+    async with serving(unread_limit=1000) as (near, connection):
+        for _ in range(50):
+            near.write(b"1\n")
+            for _ in range(3):
+                await anyio.lowlevel.checkpoint()
+        assert connection.stream.buffered < 1500
+        assert near.buffered > 0
+        got = 0
+        while got < 50:
+            got += len(await answers(near, 1))
+
+
+async def test_more_requests_at_once_than_anybody_needs_are_refused_and_the_others_go_on() -> None:
+    agent = Agent()
+    prompt = b'{"jsonrpc":"2.0","id":%d,"method":"session/prompt","params":{"sessionId":"s","prompt":[]}}\n'
+    async with serving(agent, in_flight_limit=3) as (near, _):
+        near.write(b"".join(prompt % number for number in range(5)))
+        assert [(it["id"], it["error"]["code"]) for it in await answers(near, 2)] == [
+            (3, errors.INVALID_REQUEST),
+            (4, errors.INVALID_REQUEST),
+        ]
+        agent.release.set()
+        assert [it["id"] for it in await answers(near, 3)] == [0, 1, 2]
