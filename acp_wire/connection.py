@@ -34,6 +34,10 @@ from acp_wire.streams import Stream
 P = TypeVar("P")
 R = TypeVar("R")
 CANCEL_REQUEST = "$/cancel_request"
+TOLD_CHARACTERS = 500
+# More of the peer's requests at once are refused, and while it leaves more bytes unread nothing is read from it.
+IN_FLIGHT_LIMIT = 10_000
+UNREAD_LIMIT = 64 * 1024 * 1024
 Id = int | str | None
 
 
@@ -96,11 +100,15 @@ class Connection:
         served: Served,
         *,
         limit: int = framing.LINE_LIMIT,
+        in_flight_limit: int = IN_FLIGHT_LIMIT,
+        unread_limit: int = UNREAD_LIMIT,
         on_event: Callable[[str, dict[str, Any]], None] | None = None,
     ) -> None:
         self.stream = stream
         self.counts: Counter[str] = Counter()
         self._lines = framing.Lines(limit)
+        self._in_flight_limit = in_flight_limit
+        self._unread_limit = unread_limit
         self._received: Callable[[Call], None] | None = getattr(handlers, "received", None)
         self._peer_closed: Callable[[], None] | None = getattr(handlers, "closed", None)
         self._on_event = on_event
@@ -213,6 +221,8 @@ class Connection:
             try:
                 while data := await self.stream.receive():
                     self._take_lines(data, tasks)
+                    if self.stream.buffered > self._unread_limit:
+                        await self.stream.drain(self._unread_limit)
             except framing.StreamUnusable:
                 self._refuse(None, RpcError(errors.INVALID_REQUEST, "No newline in sight: closing the connection"))
                 return
@@ -285,6 +295,8 @@ class Connection:
             )
             return
         try:
+            if self.in_flight >= self._in_flight_limit:
+                raise RpcError(errors.INVALID_REQUEST, "Too many requests are unanswered; send it again later")
             if self._received is not None:
                 self._received(call)
         except RpcError as why:
@@ -373,7 +385,12 @@ class Connection:
 
     def _event(self, name: str, **fields: Any) -> None:
         if self._on_event is not None:
-            self._on_event(name, fields)
+            self._on_event(name, {key: _told(value) for key, value in fields.items()})
+
+
+def _told(value: Any) -> Any:
+    """What a peer has chosen may be as long as a line; who is told of it needs the beginning."""
+    return f"{value[:TOLD_CHARACTERS]}…" if isinstance(value, str) and len(value) > TOLD_CHARACTERS else value
 
 
 def _as_it_is(message: Any) -> Any:

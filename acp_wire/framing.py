@@ -124,8 +124,18 @@ def _finite(text: str) -> float:
 
 
 def encode(message: Any) -> bytes:
-    """One message as a line, its newline included. Raises `ValueError` for NaN, `TypeError` for what is not JSON."""
+    """One message as a line, its newline included.
+
+    Raises `ValueError` for NaN and for what is nested too deep, `TypeError` for what is not JSON.
+    """
     try:
         return orjson.dumps(message, option=orjson.OPT_APPEND_NEWLINE)
     except orjson.JSONEncodeError:
+        return _encode_slowly(message)
+
+
+def _encode_slowly(message: Any) -> bytes:
+    try:
         return json.dumps(message, allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n"
+    except RecursionError:
+        raise ValueError("nested too deep") from None

@@ -7,6 +7,8 @@ keeps up; when it does not, those that have arrived are joined, and that is the 
 
 import contextlib
 import json
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import anyio
@@ -53,18 +55,14 @@ class Streamer:
             return
         if not self._held:
             stream.when_drained(self.release)
-        for kind, text in pieces:
-            self._held_characters += len(text)
-            if self._held and self._held[-1][0] == kind:
-                self._held[-1] = (kind, self._held[-1][1] + text)
-            else:
-                self._held.append((kind, text))
+        self._held += _joined(pieces)
+        self._held_characters += sum(len(text) for _, text in pieces)
 
     def release(self) -> None:
         """Sends what was held, joined."""
         if self._held:
             held, self._held, self._held_characters = self._held, [], 0
-            self._emit(held)
+            self._emit(_joined(held))
             self._released.set()
             self._released = anyio.Event()
 
@@ -113,6 +111,10 @@ class Streamer:
     @staticmethod
     def _line(params: dict[str, Any]) -> bytes:
         return framing.encode({"jsonrpc": "2.0", "method": "session/update", "params": params})
+
+
+def _joined(pieces: list[Piece]) -> list[Piece]:
+    return [(kind, "".join(text for _, text in run)) for kind, run in groupby(pieces, key=itemgetter(0))]
 
 
 def _quoted(text: str) -> bytes:

@@ -11,6 +11,8 @@ from ars_acp.models.tool_calls import ToolCalls, whole_characters
 from ars_acp.models.tool_text import TextCalls
 
 DONE = b"[DONE]"
+# So many pieces are joined into one: as strings of their own they take ten times the memory of their text.
+MANY_PIECES = 4096
 SHAPE_ERRORS = (AttributeError, KeyError, IndexError, TypeError)
 
 
@@ -69,6 +71,8 @@ class Assembly:
             self.fault = fault
         except SHAPE_ERRORS:
             self.fault = self._faults.interrupted("shape", self.partial_chars)
+        if len(self._text) > MANY_PIECES:
+            self._text[:] = ["".join(self._text)]
         return pieces
 
     def whole(self, body: bytes) -> list[Piece]:

@@ -1,11 +1,11 @@
-"""What must not end a connection: a callback that fails, an answer that is odd."""
+"""What must neither end a connection nor fill the memory: callbacks that fail, odd answers, a peer that floods."""
 
 from typing import Any
 
 import anyio
 import pytest
 
-from acp_wire import errors, methods
+from acp_wire import errors, framing, methods
 from acp_wire.connection import AGENT_SIDE, Call, Connection
 from acp_wire.errors import RpcError
 from acp_wire.streams import MemoryStream, memory_pair
@@ -88,3 +88,66 @@ async def test_an_error_that_is_null_is_none(answer: bytes, expected: object) ->
             await near.receive()
             near.write(b'{"jsonrpc":"2.0","id":1,%b}\n' % answer)
     assert got == [expected]
+
+
+LONG = b"x" * 1_000_000
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"jsonrpc":"2.0","id":"%b","method":"initialize","params":{"protocolVersion":1}}' % LONG,
+        b'{"jsonrpc":"2.0","id":"%b","method":7}' % LONG,
+        b'{"jsonrpc":"2.0","id":"%b","result":{}}' % LONG,
+        b'{"jsonrpc":"2.0","id":%b1%b,"result":{}}' % (b"[" * 1000, b"]" * 1000),
+        b'{"jsonrpc":"2.0","method":"%b"}' % LONG,
+        b'{"jsonrpc":"2.0","id":2,"method":"%b"}' % LONG,
+    ],
+)
+async def test_what_is_told_of_a_message_is_short_whatever_it_holds(line: bytes) -> None:
+    told: Told = []
+    async with serving(on_event=lambda *event: told.append(event)) as (near, _):
+        near.write(line + b"\n" + INITIALIZE)
+        while not any(fields.get("id") == 1 for _, fields in told):
+            await near.receive()
+    assert told
+    assert all(len(framing.encode(list(fields.values()))) < 2000 for _, fields in told)
+
+
+async def test_a_result_that_is_nested_too_deep_is_an_internal_error() -> None:
+    class Deep(Agent):
+        async def session_delete(self, params: Any, call: Call) -> dict[str, Any]:
+            result: dict[str, Any] = {}
+            for _ in range(100_000):
+                result = {"r": result}
+            return result
+
+    async with serving(Deep()) as (near, _):
+        near.write(b'{"jsonrpc":"2.0","id":1,"method":"session/delete","params":{"sessionId":"s"}}\n')
+        assert (await answers(near, 1))[0]["error"]["code"] == errors.INTERNAL_ERROR
+
+
+async def test_a_peer_that_only_writes_is_read_no_further_until_it_reads() -> None:
+    async with serving(unread_limit=1000) as (near, connection):
+        for _ in range(50):
+            near.write(b"1\n")
+            for _ in range(3):
+                await anyio.lowlevel.checkpoint()
+        assert connection.stream.buffered < 1500
+        assert near.buffered > 0
+        got = 0
+        while got < 50:
+            got += len(await answers(near, 1))
+
+
+async def test_more_requests_at_once_than_anybody_needs_are_refused_and_the_others_go_on() -> None:
+    agent = Agent()
+    prompt = b'{"jsonrpc":"2.0","id":%d,"method":"session/prompt","params":{"sessionId":"s","prompt":[]}}\n'
+    async with serving(agent, in_flight_limit=3) as (near, _):
+        near.write(b"".join(prompt % number for number in range(5)))
+        assert [(it["id"], it["error"]["code"]) for it in await answers(near, 2)] == [
+            (3, errors.INVALID_REQUEST),
+            (4, errors.INVALID_REQUEST),
+        ]
+        agent.release.set()
+        assert [it["id"] for it in await answers(near, 3)] == [0, 1, 2]

@@ -3,11 +3,13 @@
 import contextlib
 import json
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from ars_acp.log import KEPT_BYTES, Log, Sink, open_log
+from ars_acp.log import HELD_EVENTS, KEPT_BYTES, Log, Sink, open_log
 from ars_acp.redact import Redactor, redact
 
 
@@ -25,6 +27,13 @@ def test_what_is_told_before_structlog_is_loaded_is_told_then_in_order_and_with_
     assert (first["event"], first["n"], first["level"]) == ("a.first", 1, "info")
     assert (second["event"], second["level"]) == ("a.second", "warning")
     assert str(first["timestamp"]) < str(second["timestamp"])
+
+
+def test_no_more_than_a_start_tells_is_held(tmp_path: Path) -> None:
+    log = open_log("info", str(tmp_path / "log"))
+    for number in range(HELD_EVENTS + 1):
+        log.info("message.refused", n=number)
+    assert [line["n"] for line in lines(tmp_path / "log")] == list(range(HELD_EVENTS + 1))
 
 
 def test_closing_tells_what_was_held(tmp_path: Path) -> None:
@@ -94,6 +103,45 @@ def test_a_reader_that_does_not_read_blocks_nobody_and_costs_the_oldest_lines(fu
     assert 0 < sink.dropped < KEPT_BYTES // 5000
 
 
+def test_a_line_that_is_half_written_is_never_given_up_and_what_was_is_told(full_pipe: tuple[int, int]) -> None:
+    read_fd, write_fd = full_pipe
+    os.set_blocking(read_fd, False)
+    _read_all(read_fd, at_most=8192)
+    sink = Sink(write_fd)
+    sink.msg(json.dumps({"long": "z" * 20_000}))
+    for number in range(200):
+        sink.msg(json.dumps({"n": number, "filler": "y" * 9999}))
+    text = b""
+    while data := _read_all(read_fd):
+        text += data
+        sink.flush()
+    first, told, *rest = [json.loads(line) for line in text.lstrip(b"x").splitlines()]
+    assert first == {"long": "z" * 20_000}
+    assert (told["event"], told["lines"]) == ("log.dropped", 200 - len(rest))
+    assert [line["n"] for line in rest] == list(range(200 - len(rest), 200))
+
+
+def test_closing_waits_a_moment_for_a_reader_and_no_longer_however_it_reads(full_pipe: tuple[int, int]) -> None:
+    read_fd, write_fd = full_pipe
+    sink = Sink(write_fd)
+    for _ in range(KEPT_BYTES // 10_000):
+        sink.msg("y" * 9999)
+    reading = threading.Event()
+
+    def read_slowly() -> None:
+        while os.read(read_fd, 4096) and not reading.wait(0.01):
+            pass
+
+    reader = threading.Thread(target=read_slowly)
+    reader.start()
+    began = time.monotonic()
+    Log("info", sink).close()
+    took = time.monotonic() - began
+    reading.set()
+    reader.join()
+    assert took < 0.5
+
+
 def test_what_waited_is_written_in_order_once_there_is_room(full_pipe: tuple[int, int]) -> None:
     read_fd, write_fd = full_pipe
     sink = Sink(write_fd)
@@ -106,6 +154,14 @@ def test_what_waited_is_written_in_order_once_there_is_room(full_pipe: tuple[int
     sink.flush()
     text = os.read(read_fd, 65536).decode().lstrip("x")
     assert text == "first " + "z" * 10_000 + "\nsecond\n"
+
+
+def _read_all(fd: int, at_most: int = 1 << 30) -> bytes:
+    got = b""
+    with contextlib.suppress(BlockingIOError):
+        while len(got) < at_most and (data := os.read(fd, min(65536, at_most))):
+            got += data
+    return got
 
 
 def test_a_reader_that_is_gone_is_no_error() -> None:
