@@ -17,7 +17,7 @@ Entries of the log, by `type` (each carries `at`, milliseconds of Unix time, but
 A session that is opened again elsewhere gets another `session` entry; the last one counts.
 """
 
-import secrets
+import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -235,7 +235,7 @@ class Session:
 
 def new_session_id() -> str:
     """128 random bits, in characters that any store takes as a name."""
-    return f"sess_{secrets.token_hex(16)}"
+    return f"sess_{os.urandom(16).hex()}"
 
 
 def opening_entry(cwd: str, directories: Iterable[str], mode: str) -> Entry:
