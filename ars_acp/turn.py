@@ -161,7 +161,7 @@ def _log_reply(turn: Turn, reply: Reply) -> None:
 
 def _close(turn: Turn, reason: str) -> None:
     """Ends what a turn that stopped in the middle has left open; does nothing after one that did not. Never waits."""
-    turn.streamer.release()
+    turn.streamer.end_reply()
     session = turn.session
     if turn.replying:
         turn.replying = False
