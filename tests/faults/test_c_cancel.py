@@ -129,8 +129,7 @@ async def test_a_cancel_for_nobody_or_with_a_prompt_behind_it_does_no_harm(
         client.hands.files = {"/project/a.txt": "a\n", "/project/b.txt": "b\n"}
 
         async def work(first: int) -> None:
-            for number in range(first, times, WORKERS):
-                right.append(await one(client, number))
+            right.extend([await one(client, number) for number in range(first, times, WORKERS)])
 
         async with anyio.create_task_group() as tasks:
             for first in range(WORKERS):
