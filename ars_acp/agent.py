@@ -174,7 +174,10 @@ class Agent:
             raise invalid_message(INVALID_PARAMS, "methodId: only `api-key` can be asked for this way")
         if not self._settings.can_reach_a_model():
             # The person may have run `ars-acp login` since we started.
-            self._settings = self._reload()
+            try:
+                self._settings = self._reload()
+            except SettingsError as exc:
+                raise RpcError(AUTH_REQUIRED, str(exc)) from None
             if not self._settings.can_reach_a_model():
                 raise RpcError(AUTH_REQUIRED, NO_MODEL)
             self._made = None

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ars_acp.tools.roots import Roots
 
 VERSION = 1
+UNKNOWN = "nothing was recorded of its end"
 Entry = dict[str, Any]
 
 
@@ -44,8 +45,9 @@ class History:
         self._text: list[str] = []
         self._thought: list[str] = []
         self._turn_began = 0
-        # The calls of the last reply, by id: which of them came first.
+        # The calls of the last reply, by id: which of them came first; and those without a result.
         self._calls: dict[str, int] = {}
+        self._open: set[str] = set()
 
     def apply(self, entry: Entry) -> None:
         """Takes one entry, in the order of the log."""
@@ -55,45 +57,56 @@ class History:
             case "thought":
                 self._thought.append(entry["text"])
             case "prompt":
+                self._close_what_is_open()
                 self._turn_began = len(self.messages)
                 self.messages.append({"role": "user", "content": entry["text"]})
             case "reply":
                 self._close_reply(entry["calls"])
             case "result":
-                self._place({"role": "tool", "tool_call_id": entry["id"], "content": entry["text"]})
+                self._place(entry["id"], entry["text"])
             case "interrupted":
                 self._text.append(f"\n[This reply was interrupted: {entry['reason']}]")
                 self._close_reply([])
             case "turn" if entry["stop"] == "refusal":
                 # The protocol drops a refused prompt and all that came after it from the next one.
                 del self.messages[self._turn_began :]
+                self._open.clear()
 
     def in_reply(self) -> bool:
         """Whether a reply has begun that has no end."""
         return bool(self._text or self._thought)
 
     def unanswered(self) -> list[str]:
-        """The calls of the last reply that have no result."""
-        answered = {message.get("tool_call_id") for message in self.messages[-len(self._calls) or len(self.messages) :]}
-        return [call_id for call_id in self._calls if call_id not in answered]
+        """The calls of the last reply that have no result, in their order."""
+        return sorted(self._open, key=self._calls.__getitem__)
 
     def partial_chars(self) -> int:
         """How much of the reply under way has been shown."""
         return sum(map(len, self._text))
 
-    def _place(self, result: dict[str, Any]) -> None:
+    def _close_what_is_open(self) -> None:
+        """What a turn left behind whose process died or whose disk was full: no model takes half a conversation."""
+        if self._text or self._thought:
+            self._text.append(f"\n[This reply was interrupted: {UNKNOWN}]")
+            self._close_reply([])
+        for call_id in self.unanswered():
+            self._place(call_id, f"Not finished: {UNKNOWN}. Its outcome is unknown.")
+
+    def _place(self, call_id: str, text: str) -> None:
         """Adds a result where its call stands, whichever ended first: many models' templates show no ids."""
         at = len(self.messages)
-        place = self._calls.get(result["tool_call_id"], at)
+        place = self._calls.get(call_id, at)
         while at and self._calls.get(self.messages[at - 1].get("tool_call_id", ""), -1) > place:
             at -= 1
-        self.messages.insert(at, result)
+        self.messages.insert(at, {"role": "tool", "tool_call_id": call_id, "content": text})
+        self._open.discard(call_id)
 
     def _close_reply(self, calls: list[dict[str, Any]]) -> None:
         text, thought = "".join(self._text), "".join(self._thought)
         self._text.clear()
         self._thought.clear()
         self._calls = {call["id"]: position for position, call in enumerate(calls)}
+        self._open = set(self._calls)
         message: dict[str, Any] = {"role": "assistant", "content": text or None}
         if thought:
             message["reasoning_content"] = thought

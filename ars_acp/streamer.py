@@ -18,6 +18,7 @@ from acp_wire import build, framing
 from acp_wire.connection import Connection
 from acp_wire.errors import ConnectionClosed
 from ars_acp.session import Session
+from event_log.errors import LogError
 
 # Bytes on their way to the client at which pieces begin to be joined; characters held at which the model has to wait.
 BEHIND_BYTES = 512 * 1024
@@ -27,7 +28,10 @@ CHUNKS = {"text": "agent_message_chunk", "thought": "agent_thought_chunk"}
 
 
 class Streamer:
-    """The one writer of a session's updates. Everything here is synchronous, so order is the order of the calls."""
+    """The one writer of a session's updates. All of it is synchronous, so order is the order of the calls.
+
+    Raises `event_log.LogError` where the session's log does; what was held is held on then.
+    """
 
     def __init__(self, connection: Connection, session: Session, *, notices: bool = False) -> None:
         self._connection = connection
@@ -35,7 +39,8 @@ class Streamer:
         self._notices = notices
         self._held: list[Piece] = []
         self._held_characters = 0
-        self._released = anyio.Event()
+        self._waiting = False
+        self._drained = anyio.Event()
         self._heads: dict[str, bytes] = {}
         self.updates = 0
 
@@ -53,23 +58,38 @@ class Streamer:
         if not self._held and stream.buffered <= BEHIND_BYTES:
             self._emit(pieces)
             return
-        if not self._held:
-            stream.when_drained(self.release)
+        if not self._waiting:
+            self._waiting = True
+            stream.when_drained(self._client_has_read)
         self._held += _joined(pieces)
         self._held_characters += sum(len(text) for _, text in pieces)
 
     def release(self) -> None:
         """Sends what was held, joined."""
         if self._held:
-            held, self._held, self._held_characters = self._held, [], 0
-            self._emit(_joined(held))
-            self._released.set()
-            self._released = anyio.Event()
+            self._emit(_joined(self._held))
+            self._held, self._held_characters = [], 0
+
+    def end_reply(self) -> None:
+        """As `release`; what the log does not take now is given up, as nothing may follow the turn's answer."""
+        try:
+            self.release()
+        finally:
+            self._held, self._held_characters = [], 0
+
+    def _client_has_read(self) -> None:
+        self._waiting = False
+        # Nobody could be told here that the log has failed: then all is held on, for the turn to find out.
+        with contextlib.suppress(LogError):
+            self.release()
+        self._drained.set()
+        self._drained = anyio.Event()
 
     async def room(self) -> None:
         """Waits, where too much is held, until the client has read on. A client that is gone ends the turn anyway."""
         if self._held_characters > HELD_CHARACTERS:
-            await self._released.wait()
+            await self._drained.wait()
+            self.release()
 
     def update(self, update: dict[str, Any]) -> None:
         """Logs and sends any update that is not a piece."""

@@ -87,10 +87,15 @@ async def _prepare(turn: Turn) -> None:
     turn.tools = offered(turn.hands.can)
     session = turn.session
     if session.instructions is None and "read" in turn.hands.can:
-        session.instructions = ""
-        with contextlib.suppress(HandsError):
-            text = await turn.hands.read(f"{session.facts.cwd.rstrip('/')}/{prompt.INSTRUCTIONS_FILE}")
-            session.instructions = prompt.cut_instructions(text)
+        session.instructions = await _instructions(turn)
+
+
+async def _instructions(turn: Turn) -> str:
+    try:
+        text = await turn.hands.read(f"{turn.session.facts.cwd.rstrip('/')}/{prompt.INSTRUCTIONS_FILE}")
+    except HandsError:
+        return ""
+    return prompt.cut_instructions(text)
 
 
 async def _one_reply(turn: Turn) -> Reply:
@@ -161,7 +166,7 @@ def _log_reply(turn: Turn, reply: Reply) -> None:
 
 def _close(turn: Turn, reason: str) -> None:
     """Ends what a turn that stopped in the middle has left open; does nothing after one that did not. Never waits."""
-    turn.streamer.release()
+    turn.streamer.end_reply()
     session = turn.session
     if turn.replying:
         turn.replying = False

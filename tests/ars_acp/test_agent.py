@@ -1,5 +1,6 @@
 """The hand-shake, signing in and sessions, as a client sees them."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from acp_wire.errors import AUTH_REQUIRED, INTERNAL_ERROR, INVALID_PARAMS, INVAL
 from acp_wire.streams import memory_pair
 from ars_acp import __version__
 from ars_acp.agent import Agent
+from ars_acp.errors import SettingsError
 from ars_acp.log import Log, Sink
 from ars_acp.models.scripted import Script, ScriptedModel
 from ars_acp.settings import Settings
@@ -23,7 +25,12 @@ SILENT = "=== turn repeat\nsay: ok\n"
 
 
 async def answer_of(
-    row: Any, params: dict[str, Any], *, capabilities: dict[str, Any] | None = None, **settings: Any
+    row: Any,
+    params: dict[str, Any],
+    *,
+    capabilities: dict[str, Any] | None = None,
+    reload: Callable[[], Settings] = lambda: Settings(api_key="sk-from-the-login-file"),
+    **settings: Any,
 ) -> Any:
     """The answer to one request of an agent with these settings, after `initialize` where there are capabilities."""
     near, far = memory_pair()
@@ -35,7 +42,7 @@ async def answer_of(
                 open_store("memory:"),
                 Log("error", Sink(2)),
                 make_model=lambda _: ScriptedModel(Script.parse(SILENT)),
-                reload=lambda: Settings(api_key="sk-from-the-login-file"),
+                reload=reload,
                 later=tasks.start_soon,
                 closing=lambda: None,
             )
@@ -120,6 +127,14 @@ async def test_any_other_endpoint_needs_one(url: str) -> None:
 
 async def test_authenticate_finds_what_login_has_written_since() -> None:
     assert await answer_of(methods.AUTHENTICATE, {"methodId": "api-key"}, capabilities={})
+
+
+async def test_authenticate_tells_what_is_wrong_with_what_login_has_written() -> None:
+    def broken() -> Settings:
+        raise SettingsError("login.json cannot be read; run `ars-acp login` to write it anew, or remove it")
+
+    error = await error_of(methods.AUTHENTICATE, {"methodId": "api-key"}, capabilities={}, reload=broken)
+    assert (error.code, error.message.startswith("login.json cannot be read")) == (AUTH_REQUIRED, True)
 
 
 @pytest.mark.parametrize("method", ["login", "oauth", ""])

@@ -2,8 +2,11 @@
 
 import json
 
+import anyio
+
 from ars_acp.prompt import INSTRUCTIONS_LIMIT, cut_instructions, opening
 from ars_acp.tools import offered
+from tests.support.in_memory import Client, house
 
 EVERYTHING = frozenset({"read", "write", "run", "form"})
 
@@ -30,3 +33,18 @@ def test_instructions_that_are_too_long_are_cut_and_say_so() -> None:
     assert len(cut) < INSTRUCTIONS_LIMIT + 100
     assert "[cut here" in cut
     assert cut_instructions("short") == "short"
+
+
+async def test_instructions_that_a_cancelled_turn_did_not_get_are_read_by_the_next_one() -> None:
+    client = Client()
+    client.files["/project/AGENTS.md"] = "Always whistle."
+    client.silent.add("fs/read_text_file")
+    async with house("=== turn repeat\nsay: ok\n", client=client) as it:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(it.prompt)
+            await client.reading.wait()
+            it.cancel()
+        client.silent.clear()
+        await it.prompt()
+        [session] = it.agent._sessions.active.values()
+        assert session.instructions == "Always whistle."

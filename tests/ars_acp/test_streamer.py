@@ -4,18 +4,22 @@ from typing import Any
 
 import anyio
 import orjson
+import pytest
 
 from acp_wire.connection import AGENT_SIDE, Connection
 from acp_wire.streams import MemoryStream, memory_pair
 from ars_acp.session import History, Session, opening_entry
 from ars_acp.streamer import BEHIND_BYTES, HELD_CHARACTERS, Streamer
-from event_log.stores import open_store
+from event_log.errors import LogError
+from event_log.stores import Store
+from event_log.stores.memory import MemoryStore
+from tests.support.disk import Disk
 
 
-def streaming() -> tuple[Streamer, Session, MemoryStream]:
+def streaming(store: Store | None = None) -> tuple[Streamer, Session, MemoryStream]:
     """A streamer whose client reads only when the test does."""
     near, far = memory_pair()
-    log = open_store("memory:").create("s")
+    log = (store or MemoryStore()).create("s")
     session = Session("s", log, "ask")
     session.record(opening_entry("/project", (), "ask"))
     streamer = Streamer(Connection(far, object(), AGENT_SIDE), session)
@@ -76,6 +80,41 @@ async def test_a_model_waits_when_too_much_is_held_and_nothing_is_lost() -> None
             await anyio.wait_all_tasks_blocked()
             assert text_of(await updates(near)) == "x" * (BEHIND_BYTES + 1)
         assert text_of(await updates(near)) == "y" * (HELD_CHARACTERS + 1)
+
+
+async def test_a_log_that_fails_while_the_client_reads_on_is_told_to_the_turn_which_does_not_wait_for_ever() -> None:
+    disk = Disk()
+    streamer, _, near = streaming(disk)
+    streamer.pieces([("text", "x" * (BEHIND_BYTES + 1))])
+    streamer.pieces([("text", "y" * (HELD_CHARACTERS + 1))])
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+
+            async def model() -> None:
+                with pytest.raises(LogError):
+                    await streamer.room()
+
+            tasks.start_soon(model)
+            await anyio.wait_all_tasks_blocked()
+            disk.full = lambda entries: True
+            await near.receive()
+    disk.full = lambda entries: False
+    streamer.pieces([("text", "z")])
+    streamer.end_reply()
+    assert text_of(await updates(near)) == "y" * (HELD_CHARACTERS + 1) + "z", "nothing was lost"
+
+
+async def test_what_a_failing_log_did_not_take_by_the_end_of_its_turn_never_follows_the_answer() -> None:
+    disk = Disk()
+    streamer, _, near = streaming(disk)
+    streamer.pieces([("text", "x" * (BEHIND_BYTES + 1))])
+    streamer.pieces([("text", "held")])
+    disk.full = lambda entries: True
+    with pytest.raises(LogError):
+        streamer.end_reply()
+    disk.full = lambda entries: False
+    await near.receive()
+    assert near.peer.buffered == 0
 
 
 async def test_another_update_overtakes_nothing_that_is_held() -> None:

@@ -160,13 +160,18 @@ class House:
 
 @contextlib.asynccontextmanager
 async def house(
-    script: str, *, capabilities: Json | None = None, client: Client | None = None, **settings: Any
+    script: str,
+    *,
+    capabilities: Json | None = None,
+    client: Client | None = None,
+    store: Store | None = None,
+    **settings: Any,
 ) -> AsyncIterator[House]:
     """An initialized agent with one session, whose model plays `script`."""
     check, client = WireCheck(), client or Client()
     near, far = memory_pair()
     stream = CheckedStream(far, check, client)
-    store = open_store("memory:")
+    store = store or open_store("memory:")
     chosen = Settings(script="in memory", **settings)
     log = Log("error", Sink(2))
     with anyio.fail_after(10):
