@@ -2,18 +2,20 @@
 
 import contextlib
 import re
+import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from acp_wire import methods
 from acp_wire.connection import Connection
 from acp_wire.errors import NOT_FOUND, ConnectionClosed, RequestTimeout, RpcError
-from ars_acp.hands import Form, NotFound, Ran, Refused, Timeout, Unsupported
+from ars_acp.hands import Answer, Form, NotFound, Ran, Refused, Timeout, Unsupported
 from ars_acp.redact import redact
 
 if TYPE_CHECKING:
     from acp_wire.schema.initialization import ClientCapabilities
     from ars_acp.settings import Settings
+    from ars_acp.trace import Trace
 
 
 # Many clients answer a missing file with an internal error that only its text tells apart.
@@ -23,14 +25,22 @@ MISSING = re.compile(r"ENOENT|no such file", re.IGNORECASE)
 class AcpHands:
     """The hands of one session."""
 
-    def __init__(self, connection: Connection, session_id: str, can: frozenset[str], settings: "Settings") -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        session_id: str,
+        can: frozenset[str],
+        settings: "Settings",
+        trace: "Trace | None" = None,
+    ) -> None:
         self.can = can
         self._connection = connection
-        self._session_id = session_id
         self._settings = settings
+        # What every request begins with: its session, and the trace that its turn belongs to.
+        self._common: dict[str, Any] = {"sessionId": session_id} | ({"_meta": dict(trace)} if trace else {})
 
     async def read(self, path: str, *, line: int | None = None, limit: int | None = None) -> str:
-        params: dict[str, Any] = {"sessionId": self._session_id, "path": path}
+        params: dict[str, Any] = {**self._common, "path": path}
         params |= {key: value for key, value in (("line", line), ("limit", limit)) if value is not None}
         async with _client_errors(path):
             answer = await self._connection.request(
@@ -39,7 +49,7 @@ class AcpHands:
         return answer.content
 
     async def write(self, path: str, text: str) -> None:
-        params = {"sessionId": self._session_id, "path": path, "content": text}
+        params = {**self._common, "path": path, "content": text}
         async with _client_errors(path):
             await self._connection.request(methods.FS_WRITE_TEXT_FILE, params, timeout=self._settings.client_seconds)
 
@@ -78,7 +88,7 @@ class AcpHands:
 
     async def _create(self, argv: Sequence[str], cwd: str, output_limit: int) -> dict[str, Any]:
         params = {
-            "sessionId": self._session_id,
+            **self._common,
             "command": argv[0],
             "args": list(argv[1:]),
             "cwd": cwd,
@@ -88,11 +98,11 @@ class AcpHands:
             created = await self._connection.request(
                 methods.TERMINAL_CREATE, params, timeout=self._settings.client_seconds, late=self._release_late
             )
-        return {"sessionId": self._session_id, "terminalId": created.terminal_id}
+        return {**self._common, "terminalId": created.terminal_id}
 
     def _release_late(self, created: Any) -> None:
         """A terminal that came after we had given up on it is nobody's: end it."""
-        terminal = {"sessionId": self._session_id, "terminalId": created.terminal_id}
+        terminal = {**self._common, "terminalId": created.terminal_id}
         self._connection.post(methods.TERMINAL_KILL, terminal)
         self._connection.post(methods.TERMINAL_RELEASE, terminal)
 
@@ -101,7 +111,7 @@ class AcpHands:
             return await self._connection.request(row, terminal, timeout=self._settings.client_seconds)
 
     async def ask(self, tool_call: dict[str, Any], options: list[dict[str, Any]]) -> str | None:
-        params = {"sessionId": self._session_id, "toolCall": tool_call, "options": options}
+        params = {**self._common, "toolCall": tool_call, "options": options}
         async with _client_errors("the permission"):
             answer = await self._connection.request(
                 methods.SESSION_REQUEST_PERMISSION, params, timeout=self._settings.permission_seconds
@@ -112,16 +122,26 @@ class AcpHands:
     async def form(self, message: str, schema: dict[str, Any], tool_call_id: str | None) -> Form:
         if "form" not in self.can:
             raise Unsupported("this client cannot show forms")
-        params = {"sessionId": self._session_id, "mode": "form", "message": message, "requestedSchema": schema}
-        if tool_call_id is not None:
-            params["toolCallId"] = tool_call_id
-        async with _client_errors("the form"):
-            answer = await self._connection.request(
-                methods.ELICITATION_CREATE, params, timeout=self._settings.question_seconds
-            )
+        params = {"mode": "form", "message": message, "requestedSchema": schema}
+        answer = await self._elicit("the form", params, tool_call_id)
         if answer.action == "accept":
             return Form("accept", dict(getattr(answer, "content", None) or {}))
         return Form("decline" if answer.action == "decline" else "cancel")
+
+    async def link(self, message: str, url: str, tool_call_id: str | None) -> Answer:
+        if "link" not in self.can:
+            raise Unsupported("this client cannot open addresses: give it in your answer instead")
+        # No elicitation/complete will follow: what becomes of the page is not for us to see.
+        params = {"mode": "url", "message": message, "url": url, "elicitationId": f"link_{secrets.token_hex(8)}"}
+        answer = await self._elicit("the link", params, tool_call_id)
+        return answer.action if answer.action in ("accept", "decline") else "cancel"
+
+    async def _elicit(self, what: str, params: dict[str, Any], tool_call_id: str | None) -> Any:
+        params = {**self._common, **params} | ({"toolCallId": tool_call_id} if tool_call_id is not None else {})
+        async with _client_errors(what):
+            return await self._connection.request(
+                methods.ELICITATION_CREATE, params, timeout=self._settings.question_seconds
+            )
 
 
 @contextlib.asynccontextmanager
@@ -155,5 +175,6 @@ def abilities(capabilities: "ClientCapabilities | None") -> frozenset[str]:
         "write": capabilities.fs.write_text_file,
         "run": capabilities.terminal,
         "form": elicitation is not None and elicitation.form is not None,
+        "link": elicitation is not None and elicitation.url is not None,
     }
     return frozenset(name for name, can in offered.items() if can)

@@ -11,12 +11,13 @@ import anyio
 from acp_wire import methods
 from acp_wire.connection import Call, Connection
 from acp_wire.errors import AUTH_REQUIRED, INVALID_PARAMS, INVALID_REQUEST, RpcError
-from ars_acp import __version__
+from ars_acp import __version__, blocks
 from ars_acp.errors import LLM_ERROR, SettingsError, invalid_message, rpc_error
 from ars_acp.log import Log
-from ars_acp.session import Session
+from ars_acp.session import Entry, Session
 from ars_acp.sessions import Sessions, log_errors_told
 from ars_acp.settings import Settings, forget_login
+from ars_acp.trace import Trace, trace_of, tracing
 
 if TYPE_CHECKING:
     from acp_wire.schema.initialization import (
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         ResumeSessionRequest,
     )
     from ars_acp.models.model import Model
+    from ars_acp.turn import Turn
     from event_log.stores import Store
 
 PROTOCOL_VERSION = 1
@@ -140,7 +142,7 @@ class Agent:
             "protocolVersion": PROTOCOL_VERSION,
             "agentCapabilities": {
                 "loadSession": True,
-                "promptCapabilities": {"image": False, "audio": False, "embeddedContext": True},
+                "promptCapabilities": self._takes().prompt_capabilities(),
                 "mcpCapabilities": {"http": False, "sse": False},
                 "sessionCapabilities": {
                     "list": {},
@@ -239,27 +241,38 @@ class Agent:
 
     async def session_prompt(self, params: "PromptRequest", call: Call) -> dict[str, Any]:
         session = self._sessions.find(params.session_id)
-        from ars_acp.acp_hands import AcpHands, abilities
-        from ars_acp.prompt import prompt_text
-        from ars_acp.tools.tool import ToolLimits
-        from ars_acp.turn import Turn, run_turn
+        said = blocks.said("prompt", params.prompt, self._takes())
+        return await self._take_turn(session, said, trace_of(params.meta))
 
-        text = prompt_text(params.prompt)
-        content = call.raw["prompt"]
+    async def _take_turn(self, session: Session, said: Entry, trace: Trace) -> dict[str, Any]:
+        """One turn of a session, when those before it have ended; returns the answer to its prompt."""
+        from ars_acp.turn import run_turn
+
         async with session.turn:
-            can = abilities(self._client)
-            turn = Turn(
-                session=session,
-                model=self.model(),
-                hands=AcpHands(self.connection, session.id, can, self._settings),
-                streamer=self._streamer(session),
-                settings=self._settings,
-                limits=ToolLimits(command_seconds=self._settings.command_seconds),
-                log=self._log,
-            )
-            with log_errors_told():
-                stop = await run_turn(turn, {"type": "prompt", "content": content, "text": text})
+            turn = self._turn(session, trace)
+            with tracing(trace), log_errors_told():
+                stop = await run_turn(turn, said)
         return {"stopReason": stop}
+
+    def _turn(self, session: Session, trace: Trace) -> "Turn":
+        from ars_acp.acp_hands import AcpHands, abilities
+        from ars_acp.tools.tool import ToolLimits
+        from ars_acp.turn import Turn
+
+        return Turn(
+            session=session,
+            model=self.model(),
+            hands=AcpHands(self.connection, session.id, abilities(self._client), self._settings, trace),
+            streamer=self._streamer(session),
+            settings=self._settings,
+            limits=ToolLimits(command_seconds=self._settings.command_seconds),
+            log=self._log,
+            takes=self._takes(),
+        )
+
+    def _takes(self) -> "blocks.Takes":
+        """What the model takes besides text."""
+        return blocks.model_takes(self._settings, self._made.name if self._made else self._settings.model)
 
     def session_cancel(self, params: "CancelNotification") -> None:
         session = self._sessions.active.get(params.session_id)

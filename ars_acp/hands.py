@@ -58,11 +58,14 @@ class Ran:
     terminal_id: str
 
 
+Answer = Literal["accept", "decline", "cancel"]
+
+
 @dataclass(frozen=True, slots=True)
 class Form:
     """What came back from a form; `content` is empty unless it was accepted."""
 
-    action: Literal["accept", "decline", "cancel"]
+    action: Answer
     content: dict[str, Any] = field(default_factory=dict)
 
 
@@ -70,7 +73,7 @@ class Hands(Protocol):
     """One session's way to its client. Every method may raise `HandsError`; paths are absolute."""
 
     can: frozenset[str]
-    """What the client is able to do, of "read", "write", "run" and "form". Asking is always possible."""
+    """What the client is able to do, of "read", "write", "run", "form" and "link". Asking is always possible."""
 
     async def read(self, path: str, *, line: int | None = None, limit: int | None = None) -> str:
         """The file's text as the editor holds it, from `line` (1-based), at most `limit` lines.
@@ -101,3 +104,6 @@ class Hands(Protocol):
 
     async def form(self, message: str, schema: dict[str, Any], tool_call_id: str | None) -> Form:
         """Show a form. `schema` is a flat object of ACP's elicitation properties."""
+
+    async def link(self, message: str, url: str, tool_call_id: str | None) -> Answer:
+        """Ask the person to open an address; "accept" means that they agreed to, not that they are done there."""

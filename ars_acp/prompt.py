@@ -1,13 +1,7 @@
-"""What the model reads before and from the person: the system prompt, the project's instructions, a prompt's blocks."""
+"""What the model is told before anything else: the system prompt and the project's instructions."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
-from acp_wire.errors import INVALID_PARAMS, RpcError
-from ars_acp.errors import invalid_message
-
-if TYPE_CHECKING:
-    from acp_wire.schema.content import ContentBlock
+from typing import Any
 
 INSTRUCTIONS_FILE = "AGENTS.md"
 INSTRUCTIONS_LIMIT = 32 * 1024
@@ -62,25 +56,3 @@ def cut_instructions(text: str) -> str:
     if len(text) <= INSTRUCTIONS_LIMIT:
         return text
     return f"{text[:INSTRUCTIONS_LIMIT]}\n[cut here: {INSTRUCTIONS_FILE} has {len(text)} characters]"
-
-
-def prompt_text(blocks: "Sequence[ContentBlock]") -> str:
-    """A prompt's content blocks as one text. Raises `RpcError` for an empty prompt and for what is not advertised."""
-    parts = []
-    for block in blocks:
-        if block.type == "text":
-            parts.append(block.text)
-        elif block.type == "resource_link":
-            parts.append(f"[{block.title or block.name}]({block.uri})")
-        elif block.type == "resource" and hasattr(block.resource, "text"):
-            parts.append(f"<resource uri={block.resource.uri!r}>\n{block.resource.text}\n</resource>")
-        else:
-            raise invalid_message(
-                INVALID_PARAMS,
-                f"prompt: this agent does not take {block.type} content; send text or a link",
-                type=block.type,
-            )
-    text = "\n\n".join(part for part in parts if part)
-    if not text.strip():
-        raise RpcError(INVALID_PARAMS, "prompt: there is nothing in it; send some text")
-    return text

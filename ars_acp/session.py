@@ -3,7 +3,8 @@
 Entries of the log, by `type` (each carries `at`, milliseconds of Unix time, but for the pieces of a reply):
 
     session      cwd, directories, mode, version    the first entry
-    prompt       content (ACP blocks), text         what the person said; `text` is what the model reads
+    prompt       content (ACP blocks), text         what the person said; `text` is what can be read of it
+    steer        content, text                      the same, said while a turn was running, where it joined
     thought      text                               one piece of reasoning, as the client saw it
     text         text                               one piece of a reply, as the client saw it
     update       update                             any other session/update: tool calls, plans, notices
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from acp_wire.connection import Call
+from ars_acp.blocks import message_content
 from event_log.log import Log
 
 if TYPE_CHECKING:
@@ -56,10 +58,11 @@ class History:
                 self._text.append(entry["text"])
             case "thought":
                 self._thought.append(entry["text"])
-            case "prompt":
-                self._close_what_is_open()
-                self._turn_began = len(self.messages)
-                self.messages.append({"role": "user", "content": entry["text"]})
+            case "prompt" | "steer" as kind:
+                if kind == "prompt":
+                    self._close_what_is_open()
+                    self._turn_began = len(self.messages)
+                self.messages.append({"role": "user", "content": message_content(entry)})
             case "reply":
                 self._close_reply(entry["calls"])
             case "result":

@@ -14,6 +14,7 @@ from anyio import get_cancelled_exc_class
 
 from acp_wire.errors import RpcError
 from ars_acp import calls, prompt
+from ars_acp.blocks import Takes, for_model
 from ars_acp.errors import LLM_STREAM_INTERRUPTED, rpc_error
 from ars_acp.hands import Hands, HandsError
 from ars_acp.log import Log
@@ -38,6 +39,7 @@ class Turn:
     settings: Settings
     limits: ToolLimits
     log: Log
+    takes: Takes
     tools: list[Tool] = field(default_factory=list)
     replying: bool = False
     invalid: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -106,7 +108,8 @@ async def _one_reply(turn: Turn) -> Reply:
     streamer.begin_reply()
     turn.replying = True
     reply: Reply | None = None
-    stream = turn.model.stream([system, *session.history.messages], [tool.spec() for tool in turn.tools])
+    messages = [system, *for_model(session.history.messages, turn.takes)]
+    stream = turn.model.stream(messages, [tool.spec() for tool in turn.tools])
     async with contextlib.aclosing(stream) as events:
         async for event in events:
             if type(event) is list:

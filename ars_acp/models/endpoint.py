@@ -19,6 +19,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from ars_acp.models.answer import Broken
 from ars_acp.models.config import ModelConfig
 from ars_acp.models.faults import Fault, Faults
+from ars_acp.trace import headers
 
 ERROR_BODY_LIMIT = 64 << 10
 # What is larger goes out in slices, so that other tasks run meanwhile; aiohttp warns above 1 MiB.
@@ -73,11 +74,12 @@ class Endpoint:
     async def ask(self, body: bytes) -> "Response":
         """Posts a chat completions request and returns the response as soon as its headers have come."""
         large = len(body) > DIRECT_BODY_LIMIT
+        sent = {**headers(), **STREAM_HEADERS} | ({"Content-Length": str(len(body))} if large else {})
         call: Awaitable[Any] = self._client.post(
             "/chat/completions",
             cast_to=httpx2.Response,
             content=_slices(body) if large else body,
-            options={"headers": {**STREAM_HEADERS, "Content-Length": str(len(body))} if large else STREAM_HEADERS},
+            options={"headers": sent},
             stream=True,
             stream_cls=openai.AsyncStream[Any],
         )

@@ -1,6 +1,8 @@
-"""prompt_user: a question to the person, as a form; where there are no forms, as a choice of permission options."""
+"""prompt_user: a question to the person: a form, a link, or, where there are no forms, permission options."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
@@ -22,9 +24,12 @@ class PromptUser(Arguments):
     question: str = Field(min_length=1, max_length=8000, description="The question, complete in itself.")
     choices: list[str] = Field([], max_length=20, description="Possible answers; free text if absent.")
     fields: list[Question] = Field([], max_length=20, description="Several things to ask in one form.")
+    url: str | None = Field(None, max_length=2000, description="Web page to open, instead of choices or fields.")
 
 
 async def plan(ctx: ToolContext, args: PromptUser) -> Act:
+    if args.url is not None:
+        return _link(ctx, args, args.url)
     if args.choices and args.fields:
         raise InvalidArguments("prompt_user: give either choices or fields")
     if len(set(args.choices)) < len(args.choices) or any(not it.strip() for it in args.choices):
@@ -34,19 +39,55 @@ async def plan(ctx: ToolContext, args: PromptUser) -> Act:
     if "form" not in ctx.hands.can and not args.choices:
         raise Unsupported("this client cannot show forms: ask with choices, or ask in your answer and end the turn")
 
+    by = _by_form if "form" in ctx.hands.can else _by_options
+    return _asking(args.question, args.question, lambda: by(ctx, args))
+
+
+def _asking(question: str, shown: str, ask: Callable[[], Awaitable[ToolResult]]) -> Act:
     async def do() -> ToolResult:
         try:
-            return await (_by_form(ctx, args) if "form" in ctx.hands.can else _by_options(ctx, args))
+            return await ask()
         except Timeout:
             return ToolResult(False, "the person did not answer in time", code="TOOL_TIMEOUT", end_turn_step=True)
 
     return Act(
-        title=f"Ask: {text.head(args.question.partition(chr(10))[0], 200)}",
+        title=f"Ask: {text.head(question.partition(chr(10))[0], 200)}",
         kind="other",
         effects="none",
         do=do,
-        content=[build.content(args.question)],
+        content=[build.content(shown)],
     )
+
+
+def _link(ctx: ToolContext, args: PromptUser, url: str) -> Act:
+    if args.choices or args.fields:
+        raise InvalidArguments("prompt_user: give a url without choices and fields")
+    if not _is_web_address(url):
+        raise InvalidArguments("prompt_user: url is a whole https:// or http:// address, without a user name")
+    if "link" not in ctx.hands.can:
+        raise Unsupported("this client cannot open addresses: give it in your answer instead")
+
+    async def ask() -> ToolResult:
+        action = await ctx.hands.link(args.question, url, ctx.call_id)
+        if action == "accept":
+            done = "the person agreed to open it; whether they are done there is not known: ask them where it matters"
+            return ToolResult(True, done, raw={"action": action})
+        if action == "decline":
+            return ToolResult(True, "the person does not want to open it: go on without", raw={"action": action})
+        return _unanswered(action)
+
+    # The whole address, as it is: whoever opens it should see where it leads.
+    return _asking(args.question, f"{args.question}\n\n{url}", ask)
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        named = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    plain = url.isascii() and url.isprintable() and not any(it in url for it in ' "<>\\^`{|}')
+    return named and plain and parts.scheme in ("http", "https") and parts.username is None
 
 
 async def _by_form(ctx: ToolContext, args: PromptUser) -> ToolResult:

@@ -140,3 +140,28 @@ async def test_an_error_of_the_client_is_told_to_the_model_and_the_turn_goes_on(
     async with house('=== turn\ncall read_file {"path": "a"}\n--- step\nsay: $result\n', client=Refusing()) as it:
         assert await it.prompt() == "end_turn"
         assert "the disk is on fire" in it.said()
+
+
+LINK = '=== turn\ncall prompt_user {"question": "Sign in", "url": "https://a.example/x"}\n--- step\nsay: $result\n'
+
+
+@pytest.mark.parametrize(
+    ("action", "told"), [("accept", "agreed"), ("decline", "does not want"), ("cancel", "closed"), ("_odd", "closed")]
+)
+async def test_a_link_is_an_elicitation_by_url_and_its_answer_is_told(action: str, told: str) -> None:
+    client = Client()
+    client.elicitation = {"action": action}
+    async with house(LINK, client=client) as it:
+        assert await it.prompt() == "end_turn"
+        [asked] = client.elicited
+        assert (asked["mode"], asked["url"], asked["message"]) == ("url", "https://a.example/x", "Sign in")
+        assert asked["toolCallId"] in it.tool_calls()
+        assert asked["elicitationId"]
+        assert told in it.said()
+
+
+async def test_a_client_without_links_is_never_asked_to_open_one() -> None:
+    async with house(LINK, capabilities={"elicitation": {"form": {}, "url": None}}) as it:
+        assert await it.prompt() == "end_turn"
+        assert it.client.elicited == []
+        assert "cannot open addresses" in it.said()

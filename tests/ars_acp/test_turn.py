@@ -372,7 +372,7 @@ async def test_a_prompt_for_an_unknown_session_is_not_found_and_names_it() -> No
 
 
 @pytest.mark.parametrize(
-    "blocks", [[], [{"type": "text", "text": " "}], [{"type": "image", "data": "aGk=", "mimeType": "image/png"}]]
+    "blocks", [[], [{"type": "text", "text": " "}], [{"type": "image", "data": "aGk", "mimeType": "image/png"}]]
 )
 async def test_a_prompt_that_says_nothing_or_what_we_cannot_take_is_refused(blocks: list[Any]) -> None:
     async with house("=== turn\nsay: x\n") as it:

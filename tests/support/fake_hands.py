@@ -9,9 +9,9 @@ from typing import Any
 
 import anyio
 
-from ars_acp.hands import Form, HandsError, NotFound, Ran, Refused, Unsupported
+from ars_acp.hands import Answer, Form, HandsError, NotFound, Ran, Refused, Unsupported
 
-ALL = frozenset({"read", "write", "run", "form"})
+ALL = frozenset({"read", "write", "run", "form", "link"})
 
 Asked = Callable[[dict[str, Any], list[dict[str, Any]]], str | None]
 Filled = Callable[[str, dict[str, Any]], Form]
@@ -20,9 +20,10 @@ Filled = Callable[[str, dict[str, Any]], Form]
 class MemoryHands:
     """A client that grants what `can` holds, and raises AssertionError for a request that it never announced.
 
-    `ask` and `form` are answered by the callables `answer` and `fill`; an exception in `faults` is raised instead of
-    carrying out the request named by its key: ("write", path), ("read", path), ("run", program). `meanwhile` is called
-    with such a key before each of these requests: there other people are at work. `calls` records every request.
+    `ask`, `form` and `link` are answered by the callables `answer`, `fill` and `open`; an exception in `faults` is
+    raised instead of carrying out the request named by its key: ("write", path), ("read", path), ("run", program).
+    `meanwhile` is called with such a key before each of these requests: there other people are at work. `calls` records
+    every request.
     """
 
     def __init__(
@@ -31,7 +32,9 @@ class MemoryHands:
         *,
         answer: Asked = lambda _call, _options: None,
         fill: Filled = lambda _message, _schema: Form("cancel"),
+        open: Callable[[str], Answer] = lambda _url: "cancel",
     ) -> None:
+        self.open = open
         self.can = can
         self.answer = answer
         self.fill = fill
@@ -125,6 +128,12 @@ class MemoryHands:
             raise Unsupported("this client cannot show forms")
         self.calls.append(("form", message, schema, tool_call_id))
         return self.fill(message, schema)
+
+    async def link(self, message: str, url: str, tool_call_id: str | None) -> Answer:
+        if "link" not in self.can:
+            raise Unsupported("this client cannot open addresses")
+        self.calls.append(("link", url, message, tool_call_id))
+        return self.open(url)
 
     def made(self, kind: str) -> list[Any]:
         """The subjects of all requests of one kind, in order: paths, argument lists, tool calls, messages."""

@@ -21,7 +21,7 @@ from event_log.stores import Store, open_store
 from tests.support.schema import WireCheck
 
 FILES = {"fs": {"readTextFile": True, "writeTextFile": True}}
-EVERYTHING = {**FILES, "terminal": True, "elicitation": {"form": {}}, "session": {"notices": {}}}
+EVERYTHING = {**FILES, "terminal": True, "elicitation": {"form": {}, "url": {}}, "session": {"notices": {}}}
 Json = dict[str, Any]
 
 
@@ -33,6 +33,8 @@ class Client:
         self.updates: list[Json] = []
         self.changed = anyio.Event()
         self.asked: list[Json] = []
+        self.elicited: list[Json] = []
+        self.elicitation: Json = {"action": "cancel"}
         self.permission: Callable[[Any], str | None] = lambda params: "allow_once"
         # Methods that are never answered, and those that wait for `go_on`.
         self.silent: set[str] = set()
@@ -61,6 +63,11 @@ class Client:
         await self._perhaps_silent(call)
         chosen = self.permission(params)
         return build.cancelled() if chosen is None else build.selected(chosen)
+
+    async def elicitation_create(self, params: Any, call: Call) -> Json:
+        self.elicited.append(call.raw)
+        await self._perhaps_silent(call)
+        return self.elicitation
 
     async def _perhaps_silent(self, call: Call) -> None:
         if call.method in self.silent:
@@ -123,7 +130,11 @@ class House:
 
     async def prompt(self, text: str = "go", session: str | None = None) -> str:
         """The stop reason of one turn."""
-        params = {"sessionId": session or self.session, "prompt": [{"type": "text", "text": text}]}
+        return await self.prompt_with([{"type": "text", "text": text}], session)
+
+    async def prompt_with(self, blocks: list[Json], session: str | None = None, **params: Any) -> str:
+        """As `prompt`, with any content blocks and further params."""
+        params |= {"sessionId": session or self.session, "prompt": blocks}
         answer = await self.wire.request(methods.SESSION_PROMPT, params)
         return str(answer.stop_reason)
 
@@ -161,6 +172,7 @@ class House:
 @contextlib.asynccontextmanager
 async def house(
     script: str,
+    /,
     *,
     capabilities: Json | None = None,
     client: Client | None = None,
@@ -172,7 +184,7 @@ async def house(
     near, far = memory_pair()
     stream = CheckedStream(far, check, client)
     store = store or open_store("memory:")
-    chosen = Settings(script="in memory", **settings)
+    chosen = Settings(**{"script": "in memory", **settings})
     log = Log("error", Sink(2))
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:

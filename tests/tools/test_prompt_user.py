@@ -112,9 +112,37 @@ async def test_question_that_nobody_answers_ends_the_step(bench: Bench, can: fro
     [
         {}, {"question": ""}, {"question": "?", "choices": ["a", "a"]}, {"question": "?", "choices": ["a", " "]},
         {"question": "?", "choices": ["a"], "fields": FIELDS}, {"question": "?", "fields": [FIELDS[0], FIELDS[0]]},
+        {"question": "?", "url": "https://a.example", "choices": ["a"]}, {"question": "?", "url": ""},
+        {"question": "?", "url": "file:///etc/passwd"}, {"question": "?", "url": "javascript:alert(1)"},
+        {"question": "?", "url": "https://"}, {"question": "?", "url": "https://bank.example@evil.example/"},
+        {"question": "?", "url": "https://a.example/a b"}, {"question": "?", "url": "https://\u0430.example"},
+        {"question": "?", "url": "https://a.example:x"},
         {"question": "?", "fields": [{"name": "a", "type": "date"}]}, {"question": "?", "choices": ["x"] * 21},
     ],
 )  # fmt: skip
 async def test_question_that_cannot_be_asked_is_invalid(bench: Bench, arguments: dict[str, Any]) -> None:
     with pytest.raises(InvalidArguments):
         await bench.plan("prompt_user", **arguments)
+
+
+LINK = {"question": "Sign in, please", "url": "https://login.example/?a=1#b"}
+
+
+@pytest.mark.parametrize(
+    ("action", "ok", "told"), [("accept", True, "agreed"), ("decline", True, "without"), ("cancel", False, "closed")]
+)
+async def test_a_link_is_shown_whole_and_what_came_of_it_is_told(
+    bench: Bench, action: str, ok: bool, told: str
+) -> None:
+    bench.hands.open = lambda _url: action  # type: ignore[assignment, return-value]
+    act = await bench.plan("prompt_user", **LINK)
+    assert LINK["url"] in str(act.content)
+    result = await bench.call("prompt_user", **LINK)
+    assert bench.hands.calls == [("link", LINK["url"], "Sign in, please", "call-1")]
+    assert (result.ok, told in result.text) == (ok, True)
+
+
+async def test_a_client_that_opens_no_links_is_not_asked_to(bench: Bench) -> None:
+    bench.hands.can = ALL - {"link"}
+    with pytest.raises(Unsupported, match="give it in your answer"):
+        await bench.plan("prompt_user", **LINK)

@@ -15,7 +15,7 @@ from ars_acp.tools.tool import InvalidArguments
 from tests.support.fake_hands import ALL
 from tests.tools.conftest import Bench, Git
 
-ABILITIES = [frozenset(it) for count in range(5) for it in itertools.combinations(sorted(ALL), count)]
+ABILITIES = [frozenset(it) for count in range(len(ALL) + 1) for it in itertools.combinations(sorted(ALL), count)]
 CALLS: dict[str, dict[str, Any]] = {
     "read_file": {"path": "README.md"},
     "list_files": {},
