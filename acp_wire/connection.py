@@ -26,6 +26,7 @@ from acp_wire.methods import (
     AGENT_REQUESTS,
     CLIENT_NOTIFICATIONS,
     CLIENT_REQUESTS,
+    EXTENSIONS,
     Notification,
     Request,
 )
@@ -49,7 +50,7 @@ class Served:
     notifications: tuple[Notification[Any], ...]
 
 
-AGENT_SIDE = Served(AGENT_REQUESTS, AGENT_NOTIFICATIONS)
+AGENT_SIDE = Served((*AGENT_REQUESTS, *EXTENSIONS), AGENT_NOTIFICATIONS)
 CLIENT_SIDE = Served(CLIENT_REQUESTS, CLIENT_NOTIFICATIONS)
 
 

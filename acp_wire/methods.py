@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         CreateElicitationRequest,
         CreateElicitationResponse,
     )
+    from acp_wire.schema.extensions import ForkSessionRequest, SteeringRequest, SteeringResponse
     from acp_wire.schema.file_system import (
         ReadTextFileRequest,
         ReadTextFileResponse,
@@ -236,6 +237,13 @@ ELICITATION_COMPLETE: Notification[CompleteElicitationNotification] = Notificati
     "elicitation/complete", "elicitation", "CompleteElicitationNotification"
 )
 
+SESSION_STEERING: Request[SteeringRequest, SteeringResponse] = Request(
+    "_session/steering", "extensions", "SteeringRequest", "SteeringResponse"
+)
+SESSION_FORK: Request[ForkSessionRequest, NewSessionResponse] = Request(
+    "session/fork", "extensions", "ForkSessionRequest", "NewSessionResponse", "session_state"
+)
+
 CANCEL_REQUEST: Notification[CancelRequestNotification] = Notification(
     "$/cancel_request", "cancellation", "CancelRequestNotification"
 )
@@ -254,6 +262,8 @@ AGENT_REQUESTS: tuple[Request[Any, Any], ...] = (
     SESSION_SET_MODE,
     SESSION_SET_CONFIG_OPTION,
 )
+# What an agent may serve besides: no part of the stable schema.
+EXTENSIONS: tuple[Request[Any, Any], ...] = (SESSION_STEERING, SESSION_FORK)
 AGENT_NOTIFICATIONS: tuple[Notification[Any], ...] = (SESSION_CANCEL, CANCEL_REQUEST)
 CLIENT_REQUESTS: tuple[Request[Any, Any], ...] = (
     SESSION_REQUEST_PERMISSION,

@@ -1,8 +1,10 @@
 """Agent: one async method per ACP agent method, named mechanically, in the order of the specification."""
 
+import contextlib
 import gc
 import os.path
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +12,8 @@ import anyio
 
 from acp_wire import methods
 from acp_wire.connection import Call, Connection
-from acp_wire.errors import AUTH_REQUIRED, INVALID_PARAMS, INVALID_REQUEST, RpcError
-from ars_acp import __version__, blocks
+from acp_wire.errors import AUTH_REQUIRED, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, RpcError
+from ars_acp import __version__, blocks, steering
 from ars_acp.errors import LLM_ERROR, SettingsError, invalid_message, rpc_error
 from ars_acp.log import Log
 from ars_acp.session import Entry, Session
@@ -20,6 +22,7 @@ from ars_acp.settings import Settings, forget_login
 from ars_acp.trace import Trace, trace_of, tracing
 
 if TYPE_CHECKING:
+    from acp_wire.schema.extensions import ForkSessionRequest, SteeringRequest
     from acp_wire.schema.initialization import (
         AuthenticateRequest,
         ClientCapabilities,
@@ -42,7 +45,8 @@ if TYPE_CHECKING:
 
 PROTOCOL_VERSION = 1
 SESSION_CAPABILITIES = ("list", "resume", "close", "delete", "additionalDirectories")
-CANCELLED = {"stopReason": "cancelled"}
+# What belongs to a session's turns, and how a `session/cancel` answers it.
+IF_CANCELLED = {"session/prompt": {"stopReason": "cancelled"}, "_session/steering": steering.PROMPT_REQUIRED}
 NO_MODEL = (
     "No model to work with: set OPENAI_API_KEY (and OPENAI_BASE_URL, OPENAI_MODEL for another endpoint than OpenAI's), "
     "or run `ars-acp login`"
@@ -126,11 +130,11 @@ class Agent:
             self._initialized = True
         elif not self._initialized:
             raise invalid_message(INVALID_REQUEST, "Send `initialize` first")
-        elif call.method == "session/prompt":
+        elif call.method in IF_CANCELLED:
             session_id = call.raw.get("sessionId") if isinstance(call.raw, dict) else None
             session = self._sessions.active.get(session_id) if isinstance(session_id, str) else None
             if session is not None:
-                call.if_cancelled = CANCELLED
+                call.if_cancelled = IF_CANCELLED[call.method]
                 session.prompts.append(call)
                 call.ended(lambda: session.prompt_ended(call))
 
@@ -150,12 +154,14 @@ class Agent:
                     "close": {},
                     "delete": {},
                     "additionalDirectories": {},
+                    **({"fork": {}} if "fork" in self._settings.unstable else {}),
                 },
                 "auth": {"logout": {}},
                 "_meta": {"ars/seq": True},
             },
             "agentInfo": {"name": "ars-acp", "title": "ARS", "version": __version__},
             "authMethods": self._auth_methods(),
+            "_meta": steering.SUPPORTED,
         }
 
     def _auth_methods(self) -> list[dict[str, Any]]:
@@ -226,6 +232,17 @@ class Agent:
         if mcp_servers:
             call.then(lambda: self._streamer(session).tell("warning", "MCP servers are not used by this version"))
 
+    async def session_fork(self, params: "ForkSessionRequest", call: Call) -> dict[str, Any]:
+        if "fork" not in self._settings.unstable:
+            raise RpcError(METHOD_NOT_FOUND, "Method not found", "session/fork")
+        if params.system_prompt is not None:
+            raise invalid_message(INVALID_PARAMS, "systemPrompt: this agent keeps its own; leave it out")
+        self._require_a_model()
+        directories = _absolute(params.cwd, params.additional_directories)
+        session = self._sessions.fork(params.session_id, params.cwd, directories, self._settings.mode)
+        self._opened(session, params.mcp_servers, call)
+        return {"sessionId": session.id}
+
     async def session_list(self, params: "ListSessionsRequest", call: Call) -> dict[str, Any]:
         if params.cwd is not None:
             _absolute(params.cwd, ())
@@ -242,23 +259,48 @@ class Agent:
     async def session_prompt(self, params: "PromptRequest", call: Call) -> dict[str, Any]:
         session = self._sessions.find(params.session_id)
         said = blocks.said("prompt", params.prompt, self._takes())
-        return await self._take_turn(session, said, trace_of(params.meta))
+        return await self._take_turn(session, said, trace_of(params.meta), call)
 
-    async def _take_turn(self, session: Session, said: Entry, trace: Trace) -> dict[str, Any]:
+    async def session_steering(self, params: "SteeringRequest", call: Call) -> dict[str, Any]:
+        session = self._sessions.find(params.session_id)
+        message = blocks.said("steer", params.prompt, self._takes())
+        if session.inbox is not None and session.inbox.put(message):
+            return steering.INJECTED
+        if steering.needs_a_prompt(params.meta) or call.scope.cancel_called:
+            return steering.PROMPT_REQUIRED
+        # A prompt that nobody waits for: on the session's list, so that a cancel finds it.
+        prompt = Call(None, "session/prompt", call.raw)
+        session.prompts.append(prompt)
+        call.then(lambda: self._later(partial(self._turn_of_its_own, session, message, trace_of(params.meta), prompt)))
+        return steering.STARTED
+
+    async def _turn_of_its_own(self, session: Session, said: Entry, trace: Trace, call: Call) -> None:
+        try:
+            with call.scope:
+                await self._take_turn(session, {**said, "type": "prompt"}, trace, call)
+        except RpcError as exc:
+            with contextlib.suppress(RpcError), log_errors_told():
+                self._streamer(session).tell("error", "The turn ended with an error", exc.message)
+        finally:
+            session.prompt_ended(call)
+
+    async def _take_turn(self, session: Session, said: Entry, trace: Trace, call: Call) -> dict[str, Any]:
         """One turn of a session, when those before it have ended; returns the answer to its prompt."""
-        from ars_acp.turn import run_turn
+        from ars_acp.turn import run_turn, spent
 
         async with session.turn:
-            turn = self._turn(session, trace)
+            turn = self._turn(session, trace, call)
             with tracing(trace), log_errors_told():
                 stop = await run_turn(turn, said)
-        return {"stopReason": stop}
+        usage = spent(turn) if "turn_usage" in self._settings.unstable else None
+        return {"stopReason": stop} | ({"usage": usage} if usage else {})
 
-    def _turn(self, session: Session, trace: Trace) -> "Turn":
+    def _turn(self, session: Session, trace: Trace, call: Call) -> "Turn":
         from ars_acp.acp_hands import AcpHands, abilities
         from ars_acp.tools.tool import ToolLimits
         from ars_acp.turn import Turn
 
+        session.inbox = steering.Inbox(call.scope)
         return Turn(
             session=session,
             model=self.model(),
@@ -268,6 +310,7 @@ class Agent:
             limits=ToolLimits(command_seconds=self._settings.command_seconds),
             log=self._log,
             takes=self._takes(),
+            inbox=session.inbox,
         )
 
     def _takes(self) -> "blocks.Takes":

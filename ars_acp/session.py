@@ -32,6 +32,7 @@ from ars_acp.blocks import message_content
 from event_log.log import Log
 
 if TYPE_CHECKING:
+    from ars_acp.steering import Inbox
     from ars_acp.tools.roots import Roots
 
 VERSION = 1
@@ -167,6 +168,8 @@ class Session:
     turn: anyio.Lock = field(default_factory=anyio.Lock)
     # The number of the last entry whose update was sent to this client.
     sent: int = 0
+    # Of the turn that runs: messages join it there.
+    inbox: "Inbox | None" = None
     approved_patches: set[str] = field(default_factory=set)
     always_allowed: set[str] = field(default_factory=set)
     instructions: str | None = None
@@ -210,16 +213,16 @@ class Session:
             self._idle = anyio.Event()
             await self._idle.wait()
 
-    def fold(self) -> None:
-        """Takes up a stored log; what the process that wrote it left open is closed, so that a model accepts it."""
+    def fold(self, why: str = "the agent's process ended") -> None:
+        """Takes up a stored log; what was left open, by reason of `why`, is closed, so that a model accepts it."""
         for _, entry in self.log.read():
             self._apply(entry)
         self.sent = self.log.last
         if self.history.in_reply():
             partial = self.history.partial_chars()
-            self.record({"type": "interrupted", "reason": "the agent's process ended", "partialChars": partial})
+            self.record({"type": "interrupted", "reason": why, "partialChars": partial})
         for call_id in self.history.unanswered():
-            text = "The agent's process ended before this did. Its outcome is unknown: check before you repeat it."
+            text = f"Not finished: {why}. Its outcome is unknown: check before you repeat it."
             self.record({"type": "result", "id": call_id, "ok": False, "code": "UNKNOWN_OUTCOME", "text": text})
         if self.facts.in_turn:
             self.record({"type": "turn", "stop": "interrupted"})

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from acp_wire import build
 from acp_wire.errors import INTERNAL_ERROR, INVALID_PARAMS, NOT_FOUND, RpcError
 from ars_acp.errors import invalid_message
-from ars_acp.session import Entry, Session, new_session_id, opening_entry
+from ars_acp.session import Session, new_session_id, opening_entry
 from event_log.errors import LogError, LogNameInvalid, LogNotFound
 
 if TYPE_CHECKING:
@@ -37,14 +37,30 @@ class Sessions:
             )
         return session
 
-    def create(self, cwd: str, directories: Iterable[str], mode: str, copied: Iterable[Entry] = ()) -> Session:
-        """A new session; a fork begins with the entries of another."""
+    def create(self, cwd: str, directories: Iterable[str], mode: str) -> Session:
+        """A new session."""
         session_id = new_session_id()
         with log_errors_told():
             session = Session(session_id, self._store.create(session_id), mode)
-            session.record(opening_entry(cwd, directories, mode), *copied)
+            session.record(opening_entry(cwd, directories, mode))
         self.active[session_id] = session
         return session
+
+    def fork(self, session_id: str, cwd: str, directories: Iterable[str], mode: str) -> Session:
+        """A new session that goes on from where another stands.
+
+        Its log begins with all entries of the other one under their own numbers, so that ids made of them stay unique;
+        an opening entry of its own follows.
+        """
+        with log_errors_told():
+            entries = [entry for _, entry in self._stored(session_id).read()]
+            fork_id = new_session_id()
+            fork = Session(fork_id, self._store.create(fork_id), mode)
+            fork.log.append(entries)
+            fork.fold("this conversation was forked meanwhile")
+            fork.record(opening_entry(cwd, directories, fork.mode))
+        self.active[fork.id] = fork
+        return fork
 
     def open(self, session_id: str, cwd: str, directories: Iterable[str], mode: str) -> Session:
         """A stored session made active: folded from its log, and what a process that died left open in it closed."""
@@ -73,11 +89,6 @@ class Sessions:
             await self.close(self.active[session_id])
         with contextlib.suppress(LogNotFound, LogNameInvalid), log_errors_told():
             self._store.delete(session_id)
-
-    def entries(self, session_id: str) -> list[Entry]:
-        """All that is kept of a session, active or not, but for its first entry."""
-        with log_errors_told():
-            return [entry for _, entry in self._stored(session_id).read(1)]
 
     def page(self, cwd: str | None, cursor: str | None) -> dict[str, Any]:
         """The answer to `session/list`: newest first, at most `PAGE`, with the cursor of the next page."""

@@ -45,6 +45,8 @@ class Settings(BaseModel):
     max_tokens: int | None = Field(None, ge=1)
     temperature: float | None = Field(None, ge=0)
 
+    unstable: frozenset[Literal["fork", "turn_usage"]] = frozenset()
+
     steps_per_turn: int = Field(50, ge=1)
     same_invalid_calls: int = Field(3, ge=1)
     invalid_calls_per_turn: int = Field(5, ge=1)
@@ -60,6 +62,11 @@ class Settings(BaseModel):
     idle_seconds: float = Field(60, gt=0)
     attempts: int = Field(3, ge=1)
     backoff_seconds: float = Field(0.5, ge=0)
+
+    @field_validator("unstable", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
     @field_validator("api_key")
     @classmethod

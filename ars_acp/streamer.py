@@ -17,7 +17,7 @@ import orjson
 from acp_wire import build, framing
 from acp_wire.connection import Connection
 from acp_wire.errors import ConnectionClosed
-from ars_acp.session import Session
+from ars_acp.session import Entry, Session
 from event_log.errors import LogError
 
 # Bytes on their way to the client at which pieces begin to be joined; characters held at which the model has to wait.
@@ -94,11 +94,20 @@ class Streamer:
     def update(self, update: dict[str, Any]) -> None:
         """Logs and sends any update that is not a piece."""
         self.release()
-        number = self._session.record({"type": "update", "update": update})
+        self._show(self._session.record({"type": "update", "update": update}), update)
+
+    def _show(self, number: int, update: dict[str, Any]) -> None:
         meta = {"ars/seq": number, "ars/prev": self._session.sent}
         self._session.sent = number
         self.updates += 1
         self._send(self._line({"sessionId": self._session.id, "update": update, "_meta": meta}))
+
+    def said(self, message: Entry) -> None:
+        """Logs a message that joins the turn, and shows by its own blocks that it did; all carry the one number."""
+        self.release()
+        number = self._session.record(message)
+        for block in message["content"]:
+            self._show(number, build.user_message_chunk(block, f"user_{number}"))
 
     def tell(self, severity: str, title: str, description: str | None = None) -> None:
         """Makes something visible: a notice where the client has them, else a thought."""

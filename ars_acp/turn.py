@@ -7,13 +7,13 @@ result.
 
 import contextlib
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from anyio import get_cancelled_exc_class
 
 from acp_wire.errors import RpcError
-from ars_acp import calls, prompt
+from ars_acp import calls, prompt, steering
 from ars_acp.blocks import Takes, for_model
 from ars_acp.errors import LLM_STREAM_INTERRUPTED, rpc_error
 from ars_acp.hands import Hands, HandsError
@@ -21,6 +21,7 @@ from ars_acp.log import Log
 from ars_acp.models.model import Model, ModelError, Reply, Retrying, ToolCallRequest
 from ars_acp.session import Entry, Session
 from ars_acp.settings import Settings
+from ars_acp.steering import Inbox
 from ars_acp.streamer import Streamer
 from ars_acp.tools import offered
 from ars_acp.tools.tool import Tool, ToolLimits
@@ -40,8 +41,11 @@ class Turn:
     limits: ToolLimits
     log: Log
     takes: Takes
+    inbox: Inbox
     tools: list[Tool] = field(default_factory=list)
     replying: bool = False
+    # Tokens of all replies, as the model's provider counted them.
+    spent: Counter[str] = field(default_factory=Counter)
     invalid: Counter[tuple[str, str]] = field(default_factory=Counter)
     # Set when a question was not answered in time: the rest of the step is skipped, later ones are refused unasked.
     unanswered: bool = False
@@ -60,13 +64,16 @@ async def run_turn(turn: Turn, said: Entry) -> str:
     session.record(said)
     stop, why = "error", "an error ended the turn"
     try:
+        turn.inbox.open()
         await _prepare(turn)
         for _ in range(turn.settings.steps_per_turn):
+            steering.join(turn)
             reply = await _one_reply(turn)
-            if not turn.open_calls:
+            if turn.open_calls:
+                await calls.run_calls(turn)
+            elif turn.inbox.shut(unless_used=reply.finish != "refusal"):
                 stop = STOP_REASONS[reply.finish]
                 break
-            await calls.run_calls(turn)
         else:
             stop = "max_turn_requests"
     except get_cancelled_exc_class():
@@ -77,6 +84,7 @@ async def run_turn(turn: Turn, said: Entry) -> str:
         raise _as_answer(turn, exc) from None
     finally:
         _close(turn, why)
+        steering.keep(turn)
         session.record({"type": "turn", "stop": stop})
     return stop
 
@@ -125,8 +133,21 @@ async def _one_reply(turn: Turn) -> Reply:
     streamer.release()
     session.record(_reply_entry(turn, reply))
     turn.replying = False
+    if reply.usage is not None:
+        turn.spent.update({name: count for name, count in asdict(reply.usage).items() if count is not None})
     _log_reply(turn, reply)
     return reply
+
+
+def spent(turn: Turn) -> dict[str, int]:
+    """The tokens of a turn, as the protocol's `PromptResponse.usage` names them; empty where nobody counted any."""
+    found = turn.spent
+    if not found:
+        return {}
+    names = {"thought": "thoughtTokens", "cached": "cachedReadTokens"}
+    usage = {"totalTokens": found["input"] + found["output"], "inputTokens": found["input"]}
+    usage["outputTokens"] = found["output"]
+    return usage | {shown: found[name] for name, shown in names.items() if name in found}
 
 
 def _as_answer(turn: Turn, exc: ModelError) -> RpcError:
