@@ -211,7 +211,7 @@ class Agent:
         session = self._open(params, call)
         with log_errors_told():
             entries = list(session.log.read())
-        for update in replay(session.id, entries):
+        for update in replay(session.id, entries, compactions=self._streamer(session).compactions):
             self.connection.notify(methods.SESSION_UPDATE, update)
         return {}
 
@@ -331,7 +331,8 @@ class Agent:
 
         client_session = self._client.session if self._client else None
         notices = client_session is not None and client_session.notices is not None
-        return Streamer(self.connection, session, notices=notices)
+        compactions = client_session is not None and client_session.compaction is not None
+        return Streamer(self.connection, session, notices=notices, compactions=compactions)
 
 
 def _absolute(cwd: str, directories: "Sequence[str]") -> tuple[str, ...]:

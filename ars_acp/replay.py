@@ -17,9 +17,9 @@ LIVE_ONLY = {"notice", "usage_update", "current_mode_update", "config_option_upd
 LIVE_ONLY |= {"session_info_update", "compaction_update", "compaction_summary_chunk"}
 
 
-def replay(session_id: str, entries: Iterable[Numbered]) -> Iterator[Json]:
-    """The params of each `session/update`, in order."""
-    known = list(entries)
+def replay(session_id: str, entries: Iterable[Numbered], *, compactions: bool = False) -> Iterator[Json]:
+    """The params of each `session/update`, in order; compactions only for a client that has them."""
+    known = [it for it in entries if compactions or it[1]["type"] != "compaction"]
     calls = _calls_as_they_ended(known)
     previous = 0
     for first, last, update in _updates(known, calls):
@@ -35,7 +35,7 @@ def _updates(entries: list[Numbered], calls: dict[str, Json]) -> Iterator[tuple[
         number, entry = entries[at]
         at += 1
         match entry["type"]:
-            case "prompt" | "steer":
+            case "prompt" | "steer" | "command":
                 for block in entry["content"]:
                     yield number, number, build.user_message_chunk(block, f"user_{number}")
             case "text" | "thought" as kind:
@@ -45,6 +45,9 @@ def _updates(entries: list[Numbered], calls: dict[str, Json]) -> Iterator[tuple[
                     at += 1
                 last = entries[at - 1][0]
                 yield number, last, CHUNKS[kind]("".join(texts), f"msg_{number}")
+            case "compaction":
+                summary = [build.content_text(entry["summary"])]
+                yield number, number, build.compaction_update(entry["id"], "completed", summary=summary)
             case "update":
                 update = entry["update"]
                 call_id = update.get("toolCallId")

@@ -12,6 +12,9 @@ Entries of the log, by `type` (each carries `at`, milliseconds of Unix time, but
     result       id, ok, text, code                 what the model reads of one tool call
     interrupted  reason, partialChars               a reply did not end; what was shown of it is kept
     turn         stop                               the prompt was answered
+    command      content, text                      what the person said to the agent itself; no model reads it
+    compaction   id, summary, kept, model, usage    the summary stands for all that was before; kept of the running turn
+                                                    are its messages ("turn"), its prompt ("prompt") or "nothing"
     config       id, value                          an option was chosen: mode, model, ...
     title        title                              what lists call the session
 
@@ -32,12 +35,16 @@ from ars_acp.blocks import message_content
 from event_log.log import Log
 
 if TYPE_CHECKING:
+    from ars_acp.compaction import Size
     from ars_acp.steering import Inbox
     from ars_acp.tools.roots import Roots
 
 VERSION = 1
 UNKNOWN = "nothing was recorded of its end"
 Entry = dict[str, Any]
+SUMMARY = "This conversation was summed up, because it had become long. What was said and done before:\n\n"
+# Many models' templates want the person and the assistant to take turns.
+UNDERSTOOD = {"role": "assistant", "content": "I know where we are."}
 
 
 class History:
@@ -66,7 +73,10 @@ class History:
                 self.messages.append({"role": "user", "content": message_content(entry)})
             case "reply":
                 self._close_reply(entry["calls"])
-            case "result":
+            case "command":
+                self._close_what_is_open()
+            # A call of the person's own, by a command, is none that the model has made.
+            case "result" if entry["id"] in self._open:
                 self._place(entry["id"], entry["text"])
             case "interrupted":
                 self._text.append(f"\n[This reply was interrupted: {entry['reason']}]")
@@ -75,6 +85,12 @@ class History:
                 # The protocol drops a refused prompt and all that came after it from the next one.
                 del self.messages[self._turn_began :]
                 self._open.clear()
+            case "compaction":
+                self._compact(entry["summary"], entry["kept"])
+
+    def messages_of_turn(self) -> list[dict[str, Any]]:
+        """What has been said since the last prompt, that included."""
+        return self.messages[self._turn_began :]
 
     def in_reply(self) -> bool:
         """Whether a reply has begun that has no end."""
@@ -104,6 +120,15 @@ class History:
             at -= 1
         self.messages.insert(at, {"role": "tool", "tool_call_id": call_id, "content": text})
         self._open.discard(call_id)
+
+    def _compact(self, summary: str, kept: str) -> None:
+        running = self.messages_of_turn()
+        stay = running if kept == "turn" else running[:1] if kept == "prompt" else []
+        self.messages = [{"role": "user", "content": SUMMARY + summary}, UNDERSTOOD, *stay]
+        self._turn_began = 2
+        if kept != "turn":
+            self._calls = {}
+            self._open.clear()
 
     def _close_reply(self, calls: list[dict[str, Any]]) -> None:
         text, thought = "".join(self._text), "".join(self._thought)
@@ -146,6 +171,8 @@ class Facts:
             case "prompt":
                 self.prompts += 1
                 self.in_turn = True
+            case "command":
+                self.in_turn = True
             case "turn":
                 self.in_turn = False
             case "config":
@@ -179,6 +206,13 @@ class Session:
     def mode(self) -> str:
         """What needs permission: a mode of `permissions.MODES`."""
         return str(self.facts.config.get("mode", self.default_mode))
+
+    @cached_property
+    def size(self) -> "Size":
+        """How many tokens the conversation takes."""
+        from ars_acp.compaction import Size
+
+        return Size()
 
     @cached_property
     def roots(self) -> "Roots":

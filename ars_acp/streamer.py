@@ -33,10 +33,13 @@ class Streamer:
     Raises `event_log.LogError` where the session's log does; what was held is held on then.
     """
 
-    def __init__(self, connection: Connection, session: Session, *, notices: bool = False) -> None:
+    def __init__(
+        self, connection: Connection, session: Session, *, notices: bool = False, compactions: bool = False
+    ) -> None:
         self._connection = connection
         self._session = session
         self._notices = notices
+        self.compactions = compactions
         self._held: list[Piece] = []
         self._held_characters = 0
         self._waiting = False

@@ -13,7 +13,7 @@ from typing import Any
 from anyio import get_cancelled_exc_class
 
 from acp_wire.errors import RpcError
-from ars_acp import calls, prompt, steering
+from ars_acp import calls, compaction, prompt, steering
 from ars_acp.blocks import Takes, for_model
 from ars_acp.errors import LLM_STREAM_INTERRUPTED, rpc_error
 from ars_acp.hands import Hands, HandsError
@@ -27,6 +27,9 @@ from ars_acp.tools import offered
 from ars_acp.tools.tool import Tool, ToolLimits
 
 STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "refusal": "refusal", "tool_calls": "end_turn"}
+
+# What a turn that only plans may call beside the read-only tools.
+PLANS = {"update_plan", "prompt_user"}
 
 
 @dataclass(eq=False)
@@ -50,6 +53,9 @@ class Turn:
     # Set when a question was not answered in time: the rest of the step is skipped, later ones are refused unasked.
     unanswered: bool = False
     skipping: bool = False
+    # The model may look and plan, and change nothing.
+    planning: bool = False
+    compacted: bool = False
     # Calls of the model that have no result yet, by our id.
     open_calls: dict[str, ToolCallRequest] = field(default_factory=dict)
 
@@ -68,7 +74,7 @@ async def run_turn(turn: Turn, said: Entry) -> str:
         await _prepare(turn)
         for _ in range(turn.settings.steps_per_turn):
             steering.join(turn)
-            reply = await _one_reply(turn)
+            reply = await _next_reply(turn)
             if turn.open_calls:
                 await calls.run_calls(turn)
             elif turn.inbox.shut(unless_used=reply.finish != "refusal"):
@@ -94,7 +100,7 @@ async def _prepare(turn: Turn) -> None:
     if not turn.model.name:
         name = await turn.model.resolve_name()
         turn.streamer.tell("info", f"OPENAI_MODEL is not set: using {name}, the first that the endpoint lists")
-    turn.tools = offered(turn.hands.can)
+    turn.tools = [tool for tool in offered(turn.hands.can) if not turn.planning or tool.read_only or tool.name in PLANS]
     session = turn.session
     if session.instructions is None and "read" in turn.hands.can:
         session.instructions = await _instructions(turn)
@@ -108,16 +114,38 @@ async def _instructions(turn: Turn) -> str:
     return prompt.cut_instructions(text)
 
 
+async def _next_reply(turn: Turn) -> Reply:
+    """One reply. A conversation that has become too long for it is compacted first, once in a turn."""
+    if compaction.is_due(turn, compaction.size_of(*_request(turn))):
+        await compaction.compact(turn)
+    try:
+        return await _one_reply(turn)
+    except ModelError as exc:
+        if not compaction.is_too_long(turn, exc):
+            raise
+        turn.replying = False  # nothing was shown of it
+        if await compaction.compact(turn, refused=True) is not None:
+            turn.replying = True
+            raise
+    return await _one_reply(turn)
+
+
+def _request(turn: Turn) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    session = turn.session
+    names = [tool.model_name for tool in turn.tools]
+    system = prompt.opening(session.facts.cwd, session.facts.directories, session.instructions, names)
+    return [system, *for_model(session.history.messages, turn.takes)], [tool.spec() for tool in turn.tools]
+
+
 async def _one_reply(turn: Turn) -> Reply:
     """Streams one reply of the model to the client, and records its end."""
     session, streamer = turn.session, turn.streamer
-    names = [tool.model_name for tool in turn.tools]
-    system = prompt.opening(session.facts.cwd, session.facts.directories, session.instructions, names)
+    messages, tools = _request(turn)
+    size = compaction.size_of(messages, tools)
     streamer.begin_reply()
     turn.replying = True
     reply: Reply | None = None
-    messages = [system, *for_model(session.history.messages, turn.takes)]
-    stream = turn.model.stream(messages, [tool.spec() for tool in turn.tools])
+    stream = turn.model.stream(messages, tools)
     async with contextlib.aclosing(stream) as events:
         async for event in events:
             if type(event) is list:
@@ -135,6 +163,7 @@ async def _one_reply(turn: Turn) -> Reply:
     turn.replying = False
     if reply.usage is not None:
         turn.spent.update({name: count for name, count in asdict(reply.usage).items() if count is not None})
+    session.size.counted(size, reply.usage)
     _log_reply(turn, reply)
     return reply
 

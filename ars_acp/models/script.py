@@ -18,7 +18,8 @@
 
 Also: `pace 0.02` waits before each word from here on; `call! read_file {"path": ` sends its arguments as they stand;
 `finish length` and `finish refusal`; `retry 0.5 "busy"` shows a retry and waits; `interrupt` breaks the stream off;
-`fail LLM_ERROR "no such model"` ends the reply with that error, `fail LLM_ERROR retryable 2.5 "overloaded"` too.
+`fail LLM_ERROR "no such model"` ends the reply with that error, `fail LLM_ERROR retryable 2.5 "overloaded"` and
+`fail LLM_ERROR context_length "too long"` too.
 
 Conditions: `--- step if "1 failed"` is left out unless one of the last results contains that text, and
 `--- step unless "…"` if one does; `=== turn if "hello"` looks at the prompt instead. `=== turn repeat` serves all
@@ -57,6 +58,7 @@ class Action:
     arguments: dict[str, Any] | str = ""
     numbers: tuple[int, ...] = ()
     retryable: bool = False
+    too_long: bool = False
 
 
 @dataclass(slots=True)
@@ -254,6 +256,8 @@ class _Reader:
         code, _, message = rest.partition(" ")
         if code not in ("LLM_ERROR", "LLM_STREAM_INTERRUPTED"):
             raise self._error("`fail` needs LLM_ERROR or LLM_STREAM_INTERRUPTED")
+        too_long = message.startswith("context_length")
+        message = message.removeprefix("context_length").strip()
         retryable = message.startswith("retryable")
         seconds = 0.0
         if retryable:
@@ -261,7 +265,9 @@ class _Reader:
             if message and message[0] != '"':
                 number, _, message = message.partition(" ")
                 seconds = self._number(number)
-        return Action("fail", self._string(message or '"the script fails"'), seconds, code, retryable=retryable)
+        return Action(
+            "fail", self._string(message or '"the script fails"'), seconds, code, retryable=retryable, too_long=too_long
+        )
 
     def _block(self, first: str) -> str:
         below = "\n".join(self._indented())

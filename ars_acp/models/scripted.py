@@ -129,10 +129,13 @@ class _Play:
 
     def _error(self, code: str, action: Action) -> ModelError:
         interrupted = code == LLM_STREAM_INTERRUPTED
+        details: dict[str, Any] = {"reason": "context_length"} if action.too_long else {}
+        if interrupted:
+            details["partial_chars"] = sum(map(len, self._said["text"]))
         return ModelError(
             code,
             action.text,
             retryable=action.retryable or interrupted,
             retry_after_ms=round(action.seconds * 1000) or None,
-            details={"partial_chars": sum(map(len, self._said["text"]))} if interrupted else {},
+            details=details,
         )

@@ -87,15 +87,18 @@ async def test_stop_reasons_are_exact(chain: Any, models: ModelServer, record: A
 
 
 @pytest.mark.faults("B16")
-async def test_a_context_that_is_too_long_is_one_error_and_the_session_goes_on(
+async def test_a_context_that_is_too_long_is_summed_up_once_then_one_error_and_the_session_goes_on(
     chain: Any, models: ModelServer, record: Any
 ) -> None:
     async with chain() as client:
         session_id = await client.new_session()
+        await client.prompt(session_id, "mode:ok1000")
+        before = len(models.chats())
         turn = await client.prompt(session_id, "mode:ctx")
-        asked = len(models.chats())
+        asked = len(models.chats()) - before
+        tried = [len(request.body["messages"]) for request in models.chats()[before:]]
         after = await client.prompt(session_id, "mode:ok3")
     data = turn.error["data"]
-    measured = f"{asked} request, {turn.code} retryable={data['retryable']}, then {after.stop}"
+    measured = f"requests of {tried} messages, {turn.code} retryable={data['retryable']}, then {after.stop}"
     held = asked <= 3 and turn.code == "LLM_ERROR" and not data["retryable"] and after.stop == "end_turn"
-    record("B16", "one typed LLM_ERROR, <= 3 requests, session usable after", measured, held)
+    record("B16", "compacted once, one typed LLM_ERROR, <= 3 requests, session usable after", measured, held)
