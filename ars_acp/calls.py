@@ -62,6 +62,7 @@ async def _run(turn: "Turn", call_id: str) -> None:
     call = turn.open_calls[call_id]
     tool = _offered(turn, call.name)
     shown = tool.name if tool else redact(call.name)[:100]
+    turn.shown_calls.add(call_id)
     turn.streamer.update(
         build.tool_call(call_id, title=shown, name=shown, status="pending", raw_input=_readable(call.arguments))
     )
@@ -152,14 +153,15 @@ async def _refusal(turn: "Turn", call_id: str, tool: Tool, act: Act) -> ToolResu
 
 
 def finish(turn: "Turn", call_id: str, result: ToolResult) -> None:
-    """The one place where a call gets its result: shown to the person, recorded for the model."""
+    """The one place where a call gets its result: shown to the person who saw it begin, recorded for the model."""
     del turn.open_calls[call_id]
     content = result.content
     if content is None:
         content = [build.content(result.text)]
     status = "completed" if result.ok else "failed"
     raw = result.raw if result.raw is not None else ({"error": result.code} if result.code else None)
-    turn.streamer.update(build.tool_call_update(call_id, status=status, content=content or None, raw_output=raw))
+    if call_id in turn.shown_calls:
+        turn.streamer.update(build.tool_call_update(call_id, status=status, content=content or None, raw_output=raw))
     turn.session.record({"type": "result", "id": call_id, "ok": result.ok, "code": result.code, "text": result.text})
 
 

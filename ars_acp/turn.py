@@ -58,6 +58,8 @@ class Turn:
     compacted: bool = False
     # Calls of the model that have no result yet, by our id.
     open_calls: dict[str, ToolCallRequest] = field(default_factory=dict)
+    # Those that the client has been told of.
+    shown_calls: set[str] = field(default_factory=set)
 
 
 async def run_turn(turn: Turn, said: Entry) -> str:

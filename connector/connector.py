@@ -11,7 +11,7 @@ import anyio.abc
 from acp_wire import methods
 from acp_wire.connection import CLIENT_SIDE, Connection
 from acp_wire.errors import AUTH_REQUIRED, ConnectionClosed, RequestTimeout, RpcError
-from connector.client import Client
+from connector.client import Client, OnUpdate
 from connector.errors import AgentError, AgentExited, AgentTimeout, ConnectorError, SignInNeeded, VersionMismatch
 from connector.process import AgentProcess, Command, spawn
 from connector.session import Session, Turn
@@ -85,11 +85,17 @@ class Connector:
             raise VersionMismatch(self.command.name, self.agent.protocol_version)
 
     async def new_session(
-        self, cwd: str, *, directories: Sequence[str] = (), on_output: OnOutput | None = None
+        self,
+        cwd: str,
+        *,
+        directories: Sequence[str] = (),
+        on_output: OnOutput | None = None,
+        outside: OnUpdate = lambda update: None,
     ) -> Session:
         """A new session whose files and terminals lie below the absolute `cwd` and `directories`.
 
-        `on_output(terminal_id, text)` is told what terminals write. Raises `ConnectorError`, and `OSError` where a
+        `on_output(terminal_id, text)` is told what terminals write, `outside(update)` what belongs to no turn, from
+        the first update on, also one that came before the session's id. Raises `ConnectorError`, and `OSError` where a
         directory cannot be opened.
         """
         workspace = Workspace([cwd, *directories], on_output=on_output)
@@ -109,6 +115,7 @@ class Connector:
             start_soon=self._start_turn,
             late_seconds=self._limits.late,
         )
+        session.outside = outside
         self.sessions[session.id] = session
         self.client.add(session.id, workspace, session.take)
         return session
