@@ -48,7 +48,8 @@ def model_takes(settings: "Settings", name: str | None) -> Takes:
     from ars_acp.models.choose import OPENAI
     from ars_acp.models.quirks import quirks_for
 
-    return Takes(images=quirks_for(settings.base_url or OPENAI, name or "", settings.quirks).images)
+    quirks = quirks_for(settings.base_url or OPENAI, name or "", settings.quirks)
+    return Takes(images=quirks.images, audio=quirks.audio)
 
 
 def said(kind: str, blocks: "Sequence[ContentBlock]", takes: Takes) -> Json:

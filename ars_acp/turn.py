@@ -75,7 +75,6 @@ async def run_turn(turn: Turn, said: Entry) -> str:
         turn.inbox.open()
         await _prepare(turn)
         for _ in range(turn.settings.steps_per_turn):
-            steering.join(turn)
             reply = await _next_reply(turn)
             if turn.open_calls:
                 await calls.run_calls(turn)
@@ -120,6 +119,7 @@ async def _next_reply(turn: Turn) -> Reply:
     """One reply. A conversation that has become too long for it is compacted first, once in a turn."""
     if compaction.is_due(turn, compaction.size_of(*_request(turn))):
         await compaction.compact(turn)
+    steering.join(turn)  # what was said last is in no summary
     try:
         return await _one_reply(turn)
     except ModelError as exc:

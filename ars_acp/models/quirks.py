@@ -21,6 +21,7 @@ class Quirks:
     reasoning_back: str | None = None  # the field in which an assistant message hands its reasoning back
     strict_tools: bool = False  # takes "strict" in a tool's function
     images: bool = False
+    audio: bool = False
     tool_text: bool = False  # calls leak into the text and are repaired
 
     def fits(self, base_url: str, model: str) -> bool:
@@ -35,10 +36,13 @@ _REASONING = replace(
     _OPENAI, name="openai-reasoning", model=r"(^|/)(o[1-9]|gpt-(?:[5-9]|[1-9]\d))(?![^-.:])", temperature=False
 )
 
+_AUDIO = replace(_OPENAI, name="openai-audio", model=r"(^|/)gpt-(4o-(mini-)?)?audio", images=False, audio=True)
+
 ROWS = (
     Quirks("openrouter", url=r"//openrouter\.ai", reasoning_back="reasoning", images=True),
     Quirks("claude", url=r"//api\.anthropic\.com", max_tokens="max_completion_tokens", images=True),
     Quirks("deepseek", url=r"//api\.deepseek\.com", reasoning_back="reasoning_content"),
+    replace(_AUDIO, url=_OPENAI_URL),
     replace(_REASONING, url=_OPENAI_URL, system_role="developer"),
     replace(_OPENAI, url=_OPENAI_URL),
     Quirks("ollama", url=r":11434\b|//ollama\.com", tool_text=True),

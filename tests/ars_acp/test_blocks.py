@@ -124,16 +124,23 @@ def test_a_model_that_takes_less_gets_a_note_and_the_history_keeps_the_part() ->
     assert messages[0]["content"] == [text("a"), IMAGE_PART]
 
 
+def test_a_model_that_hears_is_known() -> None:
+    assert model_takes(Settings(), "gpt-4o-audio-preview") == Takes(images=False, audio=True)
+
+
 @pytest.mark.parametrize(
     ("base_url", "model", "images"),
     [
         (None, "gpt-5", True),
+        (None, None, True),
         ("https://api.deepseek.com", "deepseek-chat", False),
         ("http://localhost:9/v1", "nobody-knows", False),
         ("http://localhost:9/v1", None, False),
     ],
 )
-async def test_capabilities_are_those_of_the_configured_model(base_url: str | None, model: str, images: bool) -> None:
+async def test_capabilities_are_those_of_the_configured_model(
+    base_url: str | None, model: str | None, images: bool
+) -> None:
     settings = Settings(base_url=base_url, model=model)
     wanted = {"image": images, "audio": False, "embeddedContext": True}
     assert model_takes(settings, model).prompt_capabilities() == wanted
