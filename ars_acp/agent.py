@@ -13,9 +13,10 @@ import anyio
 from acp_wire import methods
 from acp_wire.connection import Call, Connection
 from acp_wire.errors import AUTH_REQUIRED, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, RpcError
-from ars_acp import __version__, blocks, steering
+from ars_acp import __version__, blocks, mcp_servers, steering
 from ars_acp.errors import LLM_ERROR, SettingsError, invalid_message, rpc_error
 from ars_acp.log import Log
+from ars_acp.mcp_servers import McpServers
 from ars_acp.session import Entry, Session
 from ars_acp.sessions import Sessions, log_errors_told
 from ars_acp.settings import Settings, forget_login
@@ -89,6 +90,9 @@ class Agent:
     def closed(self) -> None:
         """Runs when the client has closed, before what is still running is cancelled."""
         self._busy_at_end = any(session.prompts for session in self._sessions.active.values())
+        for session in self._sessions.active.values():
+            if session.mcp is not None:
+                session.mcp.stop()
         self._closing()
 
     def model(self) -> "Model":
@@ -147,7 +151,7 @@ class Agent:
             "agentCapabilities": {
                 "loadSession": True,
                 "promptCapabilities": self._takes().prompt_capabilities(),
-                "mcpCapabilities": {"http": False, "sse": False},
+                "mcpCapabilities": {"http": True, "sse": True},
                 "sessionCapabilities": {
                     "list": {},
                     "resume": {},
@@ -201,6 +205,7 @@ class Agent:
     async def session_new(self, params: "NewSessionRequest", call: Call) -> dict[str, Any]:
         self._require_a_model()
         directories = _absolute(params.cwd, params.additional_directories)
+        mcp_servers.check(params.mcp_servers, call.raw)
         session = self._sessions.create(params.cwd, directories, self._settings.mode)
         self._opened(session, params.mcp_servers, call)
         return {"sessionId": session.id}
@@ -222,15 +227,29 @@ class Agent:
     def _open(self, params: "LoadSessionRequest | ResumeSessionRequest", call: Call) -> Session:
         self._require_a_model()
         directories = _absolute(params.cwd, params.additional_directories)
+        mcp_servers.check(params.mcp_servers, call.raw)
         session = self._sessions.open(params.session_id, params.cwd, directories, self._settings.mode)
         self._opened(session, params.mcp_servers, call)
         return session
 
-    def _opened(self, session: Session, mcp_servers: "Sequence[McpServer]", call: Call) -> None:
+    def _opened(self, session: Session, named: "Sequence[McpServer]", call: Call) -> None:
         """What follows the answer that makes a session active."""
         call.then(lambda: self._later(self.warm))
-        if mcp_servers:
-            call.then(lambda: self._streamer(session).tell("warning", "MCP servers are not used by this version"))
+        if session.mcp is not None:
+            session.mcp.stop()
+        session.mcp = servers = self._mcp_servers(session, named) if named else None
+        if servers is not None:
+            call.then(lambda: servers.start(self._later))
+
+    def _mcp_servers(self, session: Session, named: "Sequence[McpServer]") -> McpServers:
+        return McpServers(
+            named,
+            session=session.id,
+            cwd=session.facts.cwd,
+            settings=self._settings,
+            log=self._log,
+            tell=lambda *said: self._streamer(session).tell(*said),
+        )
 
     async def session_fork(self, params: "ForkSessionRequest", call: Call) -> dict[str, Any]:
         if "fork" not in self._settings.unstable:
@@ -239,6 +258,7 @@ class Agent:
             raise invalid_message(INVALID_PARAMS, "systemPrompt: this agent keeps its own; leave it out")
         self._require_a_model()
         directories = _absolute(params.cwd, params.additional_directories)
+        mcp_servers.check(params.mcp_servers, call.raw)
         session = self._sessions.fork(params.session_id, params.cwd, directories, self._settings.mode)
         self._opened(session, params.mcp_servers, call)
         return {"sessionId": session.id}

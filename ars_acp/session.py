@@ -36,6 +36,7 @@ from event_log.log import Log
 
 if TYPE_CHECKING:
     from ars_acp.compaction import Size
+    from ars_acp.mcp_servers import McpServers
     from ars_acp.steering import Inbox
     from ars_acp.tools.roots import Roots
 
@@ -200,6 +201,7 @@ class Session:
     approved_patches: set[str] = field(default_factory=set)
     always_allowed: set[str] = field(default_factory=set)
     instructions: str | None = None
+    mcp: "McpServers | None" = None
     _idle: anyio.Event = field(default_factory=anyio.Event)
 
     @property

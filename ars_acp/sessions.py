@@ -81,6 +81,8 @@ class Sessions:
         self.active.pop(session.id, None)
         session.cancel()
         await session.idle()
+        if session.mcp is not None:
+            await session.mcp.close()
         session.log.close()
 
     async def delete(self, session_id: str) -> None:

@@ -51,6 +51,9 @@ class Settings(BaseModel):
     same_invalid_calls: int = Field(3, ge=1)
     invalid_calls_per_turn: int = Field(5, ge=1)
     parallel_calls: int = Field(8, ge=1)
+    mcp_stdio: bool = False
+    mcp_start_seconds: float = Field(10, gt=0)
+    mcp_call_seconds: float = Field(60, gt=0)
     max_line: int = Field(64 * 1024 * 1024, ge=1024)
 
     permission_seconds: float = Field(300, gt=0)

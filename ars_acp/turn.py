@@ -101,8 +101,9 @@ async def _prepare(turn: Turn) -> None:
     if not turn.model.name:
         name = await turn.model.resolve_name()
         turn.streamer.tell("info", f"OPENAI_MODEL is not set: using {name}, the first that the endpoint lists")
-    turn.tools = [tool for tool in offered(turn.hands.can) if not turn.planning or tool.read_only or tool.name in PLANS]
     session = turn.session
+    if session.mcp is not None:
+        await session.mcp.ready()
     if session.instructions is None and "read" in turn.hands.can:
         session.instructions = await _instructions(turn)
 
@@ -115,8 +116,15 @@ async def _instructions(turn: Turn) -> str:
     return prompt.cut_instructions(text)
 
 
+def _tools(turn: Turn) -> list[Tool]:
+    """What the model may call now: MCP servers come and go while a turn runs."""
+    every = offered(turn.hands.can) + (turn.session.mcp.tools() if turn.session.mcp else [])
+    return [tool for tool in every if not turn.planning or tool.read_only or tool.name in PLANS]
+
+
 async def _next_reply(turn: Turn) -> Reply:
     """One reply. A conversation that has become too long for it is compacted first, once in a turn."""
+    turn.tools = _tools(turn)
     if compaction.is_due(turn, compaction.size_of(*_request(turn))):
         await compaction.compact(turn)
     steering.join(turn)  # what was said last is in no summary

@@ -37,6 +37,7 @@ OPENS_FILES_OF_ITS_OWN = {
 BOUNDARIES = {
     "acp_wire/connection.py": 2,  # a handler's fault becomes an error answer, a notification's a line in the log
     "ars_acp/__main__.py": 1,
+    "ars_acp/mcp_client.py": 1,  # a foreign server's fault, of whatever kind, is that server's
     "connector/guardian.py": 1,
     "ars_cli/__main__.py": 1,
 }

@@ -21,6 +21,8 @@ HOMES = {
     "starlette": "ars_gateway/",
     "jsonrpcserver": "acp_wire/",
     "structlog": "ars_acp/log.py",
+    "mcp": "ars_acp/mcp_client.py",
+    "mcp_types": "ars_acp/mcp_client.py",
 }
 ONE_FILE = {"openai"}
 
