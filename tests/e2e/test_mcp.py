@@ -103,11 +103,10 @@ async def test_a_server_over_http_is_called_and_its_token_is_nowhere_in_the_log(
         assert "canary-of-the-token" not in client.log_text()
 
 
-@pytest.mark.parametrize("options", [(), ("--stubborn",)], ids=["plain", "stubborn"])
 @pytest.mark.parametrize("end", ["close", "delete", "stdin", "sigterm"])
-async def test_however_the_session_ends_no_program_is_left(tmp_path: Path, options: tuple[str, ...], end: str):
+async def test_however_the_session_ends_no_program_is_left_whatever_it_ignores(tmp_path: Path, end: str):
     async with agent(tmp_path, *script(tmp_path, STATE), env=ALLOWED) as client:
-        session = await session_with(client, program(*options))
+        session = await session_with(client, program("--stubborn"))
         pid = (await state(client, session))["pid"]
         if end == "stdin":
             assert (await client.finish()).code == 0
@@ -170,6 +169,5 @@ async def test_what_nobody_uses_is_not_loaded(tmp_path: Path):
     env = {"PYTHONPROFILEIMPORTTIME": "1"}
     async with agent(tmp_path, *script(tmp_path, "=== turn\nsay: hello\n"), env=env) as client:
         await client.prompt(await client.new_session())
-        loaded = {line.rpartition("|")[2].strip() for line in client.log_text().splitlines()}
-        assert "ars_acp.turn" in loaded
-        assert not {"mcp", "ars_acp.mcp_client", "ars_acp.mcp_tools"} & loaded
+        assert "ars_acp.mcp_servers" in client.log_text()
+        assert not any(name in client.log_text() for name in ("mcp.client", "mcp_types", "ars_acp.mcp_client"))
