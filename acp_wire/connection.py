@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -206,6 +206,13 @@ class Connection:
         self._late[request_id] = _as_it_is
         with contextlib.suppress(ConnectionClosed):
             self._write({"jsonrpc": "2.0", "id": request_id, "method": row.name, "params": params})
+
+    async def guarded(self, method: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Does what a request has begun and nobody waits for. What goes wrong there is told, as in a handler."""
+        try:
+            await work()
+        except Exception as exc:  # the boundary: nobody waits, and nobody else should end for it
+            self._event("handler.failed", method=method, error=exc)
 
     def notify(self, row: Notification[Any], params: dict[str, Any]) -> None:
         """Sends a notification, in order with everything else that is written. Raises `ConnectionClosed`."""

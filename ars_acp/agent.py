@@ -291,7 +291,8 @@ class Agent:
         # A prompt that nobody waits for: on the session's list, so that a cancel finds it.
         prompt = Call(None, "session/prompt", call.raw)
         session.prompts.append(prompt)
-        call.then(lambda: self._later(partial(self._turn_of_its_own, session, message, trace_of(params.meta), prompt)))
+        work = partial(self._turn_of_its_own, session, message, trace_of(params.meta), prompt)
+        call.then(lambda: self._later(partial(self.connection.guarded, call.method, work)))
         return steering.STARTED
 
     async def _turn_of_its_own(self, session: Session, said: Entry, trace: Trace, call: Call) -> None:

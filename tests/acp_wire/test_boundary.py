@@ -151,3 +151,16 @@ async def test_more_requests_at_once_than_anybody_needs_are_refused_and_the_othe
         ]
         agent.release.set()
         assert [it["id"] for it in await answers(near, 3)] == [0, 1, 2]
+
+
+async def test_work_that_nobody_waits_for_fails_as_a_handler_does() -> None:
+    told: Told = []
+    near, _ = memory_pair()
+    connection = Connection(near, Agent(), AGENT_SIDE, on_event=lambda *event: told.append(event))
+
+    async def work() -> None:
+        fail()
+
+    await connection.guarded("_session/steering", work)
+    [(name, fields)] = told
+    assert (name, fields["method"], type(fields["error"])) == ("handler.failed", "_session/steering", OSError)
