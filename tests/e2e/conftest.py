@@ -10,6 +10,7 @@ import pytest
 
 from ars_acp.models.script import Script
 from fixtures.model_server import ModelServer, model_server
+from tests.e2e.acpx import Acpx, at_hand
 
 BROKEN = 'def greet(name: str) -> str:\n    return f"Hello, {nme}!"\n'
 FIXED = BROKEN.replace("nme", "name")
@@ -85,6 +86,18 @@ def project(tmp_path: Path) -> Path:
     git(root, "add", ".")
     git(root, "-c", "user.name=Ada", "-c", "user.email=ada@example.org", "commit", "--quiet", "--message=First")
     return root
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    """Where a tapped agent's messages go."""
+    return tmp_path / "wire.jsonl"
+
+
+@pytest.fixture
+async def acpx(project: Path, endpoint: dict[str, str], record: Path) -> AsyncIterator[Acpx]:
+    async with at_hand(project, endpoint, record) as it:
+        yield it
 
 
 def git(root: Path, *arguments: str) -> str:

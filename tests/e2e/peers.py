@@ -57,8 +57,15 @@ def results(model: ModelServer) -> list[str]:
 
 def answers(said: Said, method: str) -> list[Any]:
     """The results of a client's requests of one method, in the order of the answers."""
-    asked = {message["id"] for who, message in said if who == "client" and message.get("method") == method}
-    return [it["result"] for who, it in said if who == "agent" and "result" in it and it["id"] in asked]
+    # One connection after the other may have used the same ids.
+    asked: dict[Any, str] = {}
+    found = []
+    for who, message in said:
+        if who == "client" and "id" in message and "method" in message:
+            asked[message["id"]] = message["method"]
+        elif who == "agent" and "method" not in message and asked.pop(message["id"], None) == method:
+            found += [message["result"]] if "result" in message else []
+    return found
 
 
 @dataclass(frozen=True)

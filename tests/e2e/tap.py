@@ -1,18 +1,20 @@
 """A wire tap between a client and an agent: `tap.py RECORD AGENT...` runs the agent and copies every line both ways.
 
 Each line is written to RECORD before it goes on, as JSON: `["agent" or "client", the message]`. So the order of the
-record is one that both ends can have seen.
+record is one that both ends can have seen. The agent's process id is written to RECORD.pid.
 """
 
 import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import IO
 
 
 def main(record: str, agent: list[str]) -> int:
     child = subprocess.Popen(agent, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    Path(f"{record}.pid").write_text(str(child.pid))
     assert child.stdin is not None
     assert child.stdout is not None
     kept = open(record, "ab", buffering=0)  # noqa: SIM115  # until the process ends
