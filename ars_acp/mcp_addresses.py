@@ -2,7 +2,7 @@
 
 A client names the servers, so this host and the private networks are allowed: the editor's own servers live there.
 Link-local addresses and those of the clouds' metadata services are refused, in whatever form they are written, after
-the name is resolved; the connection then goes to the address that was looked at and to no other.
+the name is resolved; the connection then goes to an address that was looked at and to no other.
 """
 
 import ipaddress
@@ -20,14 +20,14 @@ class AddressRefused(Exception):
     """The host leads where no MCP server may be."""
 
 
-async def vetted(host: str, port: int) -> str:
-    """An address of `host` to connect to. Raises `AddressRefused` if any is forbidden, `OSError` if there is none."""
+async def vetted(host: str, port: int) -> list[str]:
+    """The addresses of `host`, best first. Raises `AddressRefused` if any is forbidden, `OSError` if there is none."""
     found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = [str(info[4][0]) for info in found]
     for address in addresses:
         if is_forbidden(ipaddress.ip_address(address.partition("%")[0])):
             raise AddressRefused(f"{host} is a link-local or metadata address, which no MCP server may have")
-    return addresses[0]
+    return list(dict.fromkeys(addresses))
 
 
 def is_forbidden(address: Address) -> bool:

@@ -161,26 +161,31 @@ def _http(headers: dict[str, str], environment: Environment) -> httpx2.AsyncClie
 
 
 class _Vetted(httpx2.AsyncBaseTransport):
-    """Sends each request, redirected ones too, to the very address that was found to be allowed."""
+    """Sends each request, redirected ones too, to an address that was found to be allowed."""
 
     def __init__(self, inner: httpx2.AsyncHTTPTransport) -> None:
         self._inner = inner
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         url = request.url
-        address = await vetted(url.host, url.port or (443 if url.scheme == "https" else 80))
-        return await self._inner.handle_async_request(
-            httpx2.Request(
-                request.method,
-                url.copy_with(host=address),
-                headers=request.headers,
-                stream=request.stream,
-                extensions={**request.extensions, "sni_hostname": url.host},
-            )
-        )
+        *others, last = await vetted(url.host, url.port or (443 if url.scheme == "https" else 80))
+        for address in others:
+            with contextlib.suppress(httpx2.ConnectError, httpx2.ConnectTimeout):  # as where localhost is ::1 as well
+                return await self._inner.handle_async_request(_sent_to(address, request))
+        return await self._inner.handle_async_request(_sent_to(last, request))
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+def _sent_to(address: str, request: httpx2.Request) -> httpx2.Request:
+    return httpx2.Request(
+        request.method,
+        request.url.copy_with(host=address),
+        headers=request.headers,
+        stream=request.stream,
+        extensions={**request.extensions, "sni_hostname": request.url.host},
+    )
 
 
 @contextlib.asynccontextmanager

@@ -73,6 +73,11 @@ class _Server:
     def kind(self) -> str:
         return getattr(self.named, "type", "stdio")
 
+    @property
+    def command(self) -> str:
+        """The program of a server on stdio; its arguments may hold secrets."""
+        return getattr(self.named, "command", "")
+
 
 class McpServers:
     """What a session has to do with its servers. `tell` makes something visible to the person."""
@@ -104,10 +109,10 @@ class McpServers:
         """Waits until every server is there or will not come, once and for a bounded time."""
         if self._waited or not self._begun:
             return
-        self._waited = True
         with anyio.move_on_after(self._settings.mcp_start_seconds):
             for server in self._servers:
                 await server.settled.wait()
+        self._waited = True
         slow = ", ".join(server.name for server in self._servers if not server.settled.is_set())
         if slow:
             self._say("info", f"Still starting: MCP server {slow}", "its tools join the turn when they are there")
@@ -151,8 +156,8 @@ class McpServers:
                 server.scope.deadline = anyio.current_time() + self._settings.mcp_call_seconds
                 await self._serve(server)
                 why = "it has ended"
-        except ServerFault as fault:
-            why = fault.message
+        except (ServerFault, ImportError) as fault:
+            why = str(fault)
         finally:
             was_there = server.settled.is_set()
             server.tools = []
@@ -169,6 +174,8 @@ class McpServers:
         self._log.info("mcp.starting", session=self._session, server=server.name, transport=server.kind)
         # Half a second of imports, which would hold up everything else that is asked meanwhile.
         client = await anyio.to_thread.run_sync(import_module, "ars_acp.mcp_client", abandon_on_cancel=True)
+        if server.kind == "stdio":
+            self._say("info", f"MCP server {server.name} is being started", server.command)
         environment = client.Environment(
             cwd=self._cwd,
             ca_file=self._settings.ca_file,

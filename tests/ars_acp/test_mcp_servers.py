@@ -46,8 +46,9 @@ async def session_with(it: House, *servers: Json, cwd: str = os.getcwd()) -> str
     return await it.new_session(cwd=cwd, mcpServers=list(servers))
 
 
-async def notice(it: House) -> Json:
-    return await it.update(lambda update: update["sessionUpdate"] == "notice")
+async def notice(it: House, severity: str = "warning") -> Json:
+    """The first notice of that severity."""
+    return await it.update(lambda it: it["sessionUpdate"] == "notice" and it["severity"] == severity)
 
 
 async def gone(pid: int) -> None:
@@ -81,6 +82,9 @@ async def test_a_program_is_started_and_its_tools_are_called() -> None:
         await session_with(it, program())
         for _ in range(3):
             assert await it.prompt() == "end_turn"
+        started = await notice(it, "info")
+        assert "fix" in started["title"]
+        assert started["description"] == sys.executable
         echoed, failed, pictured = it.tool_calls().values()
         assert (echoed["title"], echoed["kind"], echoed["status"]) == ("fix: echo", "other", "completed")
         assert "hello" in it.said()
@@ -105,6 +109,13 @@ async def test_servers_over_http_are_reached_with_the_headers_that_the_client_ga
     script = calls('mcp__web__echo {"text": "hello"}')
     async with served(f"--{kind}", "--token", "a-secret-token") as (url, _), house(script, mode="full") as it:
         await session_with(it, make("web", url, {"Authorization": "Bearer a-secret-token"}))
+        assert await it.prompt() == "end_turn"
+        assert "hello" in it.said()
+
+
+async def test_a_server_is_found_by_name_where_only_one_of_the_names_addresses_is_served() -> None:
+    async with served("--http") as (url, _), house(calls('mcp__web__echo {"text": "hello"}'), mode="full") as it:
+        await session_with(it, build.mcp_http("web", url.replace("127.0.0.1", "localhost")))
         assert await it.prompt() == "end_turn"
         assert "hello" in it.said()
 
@@ -193,7 +204,7 @@ async def test_the_first_prompt_waits_for_a_server_that_hangs_only_as_long_as_th
     async with house("=== turn repeat\nsay: hello\n", **STDIO, mcp_start_seconds=0.2, mcp_call_seconds=4) as it:
         await session_with(it, program("--hang"))
         assert await it.prompt() == "end_turn"
-        assert "Still starting" in (await notice(it))["title"]
+        await it.update(lambda it: it.get("title") == "Still starting: MCP server fix")
         failed = await it.update(lambda it: "could not be started" in it.get("title", ""))
         assert "4 seconds" in failed["description"]
 
