@@ -13,10 +13,9 @@ import anyio
 from acp_wire import methods
 from acp_wire.connection import Call, Connection
 from acp_wire.errors import AUTH_REQUIRED, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, RpcError
-from ars_acp import __version__, blocks, mcp_servers, steering
+from ars_acp import __version__, blocks, steering
 from ars_acp.errors import LLM_ERROR, SettingsError, invalid_message, rpc_error
 from ars_acp.log import Log
-from ars_acp.mcp_servers import McpServers
 from ars_acp.session import Entry, Session
 from ars_acp.sessions import Sessions, log_errors_told
 from ars_acp.settings import Settings, forget_login
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
         NewSessionRequest,
         ResumeSessionRequest,
     )
+    from ars_acp.mcp_servers import McpServers
     from ars_acp.models.model import Model
     from ars_acp.turn import Turn
     from event_log.stores import Store
@@ -205,7 +205,7 @@ class Agent:
     async def session_new(self, params: "NewSessionRequest", call: Call) -> dict[str, Any]:
         self._require_a_model()
         directories = _absolute(params.cwd, params.additional_directories)
-        mcp_servers.check(params.mcp_servers, call.raw)
+        _check_servers(params.mcp_servers, call)
         session = self._sessions.create(params.cwd, directories, self._settings.mode)
         self._opened(session, params.mcp_servers, call)
         return {"sessionId": session.id}
@@ -227,7 +227,7 @@ class Agent:
     def _open(self, params: "LoadSessionRequest | ResumeSessionRequest", call: Call) -> Session:
         self._require_a_model()
         directories = _absolute(params.cwd, params.additional_directories)
-        mcp_servers.check(params.mcp_servers, call.raw)
+        _check_servers(params.mcp_servers, call)
         session = self._sessions.open(params.session_id, params.cwd, directories, self._settings.mode)
         self._opened(session, params.mcp_servers, call)
         return session
@@ -241,7 +241,9 @@ class Agent:
         if servers is not None:
             call.then(lambda: servers.start(self._later))
 
-    def _mcp_servers(self, session: Session, named: "Sequence[McpServer]") -> McpServers:
+    def _mcp_servers(self, session: Session, named: "Sequence[McpServer]") -> "McpServers":
+        from ars_acp.mcp_servers import McpServers
+
         return McpServers(
             named,
             session=session.id,
@@ -258,7 +260,7 @@ class Agent:
             raise invalid_message(INVALID_PARAMS, "systemPrompt: this agent keeps its own; leave it out")
         self._require_a_model()
         directories = _absolute(params.cwd, params.additional_directories)
-        mcp_servers.check(params.mcp_servers, call.raw)
+        _check_servers(params.mcp_servers, call)
         session = self._sessions.fork(params.session_id, params.cwd, directories, self._settings.mode)
         self._opened(session, params.mcp_servers, call)
         return {"sessionId": session.id}
@@ -354,6 +356,13 @@ class Agent:
         notices = client_session is not None and client_session.notices is not None
         compactions = client_session is not None and client_session.compaction is not None
         return Streamer(self.connection, session, notices=notices, compactions=compactions)
+
+
+def _check_servers(named: "Sequence[McpServer]", call: Call) -> None:
+    if named:
+        from ars_acp.mcp_servers import check  # late: most sessions name none
+
+        check(named, call.raw)
 
 
 def _absolute(cwd: str, directories: "Sequence[str]") -> tuple[str, ...]:

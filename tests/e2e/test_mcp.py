@@ -169,5 +169,5 @@ async def test_what_nobody_uses_is_not_loaded(tmp_path: Path):
     env = {"PYTHONPROFILEIMPORTTIME": "1"}
     async with agent(tmp_path, *script(tmp_path, "=== turn\nsay: hello\n"), env=env) as client:
         await client.prompt(await client.new_session())
-        assert "ars_acp.mcp_servers" in client.log_text()
-        assert not any(name in client.log_text() for name in ("mcp.client", "mcp_types", "ars_acp.mcp_client"))
+        assert "ars_acp.sessions" in client.log_text()
+        assert not any(name in client.log_text() for name in ("mcp.client", "mcp_types", "ars_acp.mcp_"))
