@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from acp_wire import methods
+from acp_wire import build, methods
 from acp_wire.connection import Call, Connection
 from acp_wire.errors import AUTH_REQUIRED, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, RpcError
 from ars_acp import __version__, blocks, steering
@@ -218,6 +218,7 @@ class Agent:
             entries = list(session.log.read())
         for update in replay(session.id, entries, compactions=self._streamer(session).compactions):
             self.connection.notify(methods.SESSION_UPDATE, update)
+            session.sent = update["_meta"]["ars/seq"]
         return {}
 
     async def session_resume(self, params: "ResumeSessionRequest", call: Call) -> dict[str, Any]:
@@ -234,6 +235,7 @@ class Agent:
 
     def _opened(self, session: Session, named: "Sequence[McpServer]", call: Call) -> None:
         """What follows the answer that makes a session active."""
+        call.then(lambda: self._tell_commands(session))
         call.then(lambda: self._later(self.warm))
         if session.mcp is not None:
             session.mcp.stop()
@@ -309,12 +311,13 @@ class Agent:
 
     async def _take_turn(self, session: Session, said: Entry, trace: Trace, call: Call) -> dict[str, Any]:
         """One turn of a session, when those before it have ended; returns the answer to its prompt."""
-        from ars_acp.turn import run_turn, spent
+        from ars_acp.commands import run_prompt
+        from ars_acp.turn import spent
 
         async with session.turn:
             turn = self._turn(session, trace, call)
             with tracing(trace), log_errors_told():
-                stop = await run_turn(turn, said)
+                stop = await run_prompt(turn, said)
         usage = spent(turn) if "turn_usage" in self._settings.unstable else None
         return {"stopReason": stop} | ({"usage": usage} if usage else {})
 
@@ -344,6 +347,14 @@ class Agent:
         session = self._sessions.active.get(params.session_id)
         if session is not None:
             session.cancel()
+
+    def _tell_commands(self, session: Session) -> None:
+        from ars_acp.acp_hands import abilities
+        from ars_acp.commands import available
+
+        # No entry of the log: it says what this agent can do for this client, and nothing of the session.
+        update = build.session_update(session.id, available(abilities(self._client)))
+        self.connection.notify(methods.SESSION_UPDATE, update)
 
     def _require_a_model(self) -> None:
         if not self._settings.can_reach_a_model():

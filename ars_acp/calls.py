@@ -15,6 +15,7 @@ from ars_acp.errors import LLM_ERROR, TOOL_TIMEOUT, rpc_error
 from ars_acp.hands import HandsError, Timeout
 from ars_acp.models.model import ToolCallRequest
 from ars_acp.redact import redact
+from ars_acp.tools import find
 from ars_acp.tools.tool import Act, InvalidArguments, Tool, ToolContext, ToolResult
 
 # Arguments longer than this are shown to the person by their beginning only.
@@ -44,9 +45,19 @@ async def run_calls(turn: "Turn") -> None:
     _give_up_on_a_model_that_only_errs(turn)
 
 
+async def run_for_person(turn: "Turn", name: str, arguments: dict[str, Any]) -> ToolResult:
+    """Carries out a call that a command of the person's makes: shown and permitted as the model's, which reads none."""
+    tool = find(name)
+    turn.tools = [tool] if tool else []
+    call_id = f"{turn.session.next_id('call')}_0"
+    turn.open_calls[call_id] = ToolCallRequest(call_id, name, json.dumps(arguments))
+    return await _run(turn, call_id)
+
+
 async def _run_together(turn: "Turn", call_ids: list[str]) -> None:
     if len(call_ids) == 1:
-        return await _run(turn, call_ids[0])
+        await _run(turn, call_ids[0])
+        return
     limiter = anyio.CapacityLimiter(turn.settings.parallel_calls)
 
     async def run(call_id: str) -> None:
@@ -58,7 +69,7 @@ async def _run_together(turn: "Turn", call_ids: list[str]) -> None:
             tasks.start_soon(run, call_id)
 
 
-async def _run(turn: "Turn", call_id: str) -> None:
+async def _run(turn: "Turn", call_id: str) -> ToolResult:
     call = turn.open_calls[call_id]
     tool = _offered(turn, call.name)
     shown = tool.name if tool else redact(call.name)[:100]
@@ -86,6 +97,7 @@ async def _run(turn: "Turn", call_id: str) -> None:
         code=result.code,
         ms=round((anyio.current_time() - began) * 1000, 1),
     )
+    return result
 
 
 async def _attempt(turn: "Turn", call_id: str, tool: Tool, arguments: "BaseModel") -> ToolResult:

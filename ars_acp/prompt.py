@@ -34,15 +34,23 @@ time-out of a command or a write), check before you repeat it.
 - Answer in the language of the person. If you do not know, say so.
 """
 
+PLANNING = """\
+The person has asked for a plan with /plan: for this turn only look and plan. Change nothing and run no commands. Look \
+at what is relevant, show the steps with update_plan, each of them pending, then explain them shortly: what to change \
+where, how to check it, what is uncertain. Do not begin with the work; the person will ask for it.\
+"""
+
 
 def opening(
-    cwd: str, directories: Sequence[str], instructions: str | None, tool_names: Sequence[str]
+    cwd: str, directories: Sequence[str], instructions: str | None, tool_names: Sequence[str], *, planning: bool = False
 ) -> dict[str, Any]:
-    """The system message of a session."""
+    """The system message of a session; of a turn that only plans."""
     parts = [SYSTEM, f"Working directory: {cwd}"]
     if directories:
         parts.append("Further directories: " + ", ".join(directories))
-    if "run_command" not in tool_names:
+    if planning:
+        parts.append(PLANNING)
+    elif "run_command" not in tool_names:
         parts.append(
             "This editor runs no commands: nothing can be listed, searched or executed; say so where it matters."
         )

@@ -90,7 +90,7 @@ async def run_turn(turn: Turn, said: Entry) -> str:
         why = exc.message
         raise _as_answer(turn, exc) from None
     finally:
-        _close(turn, why)
+        close(turn, why)
         steering.keep(turn)
         session.record({"type": "turn", "stop": stop})
     return stop
@@ -143,7 +143,9 @@ async def _next_reply(turn: Turn) -> Reply:
 def _request(turn: Turn) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     session = turn.session
     names = [tool.model_name for tool in turn.tools]
-    system = prompt.opening(session.facts.cwd, session.facts.directories, session.instructions, names)
+    system = prompt.opening(
+        session.facts.cwd, session.facts.directories, session.instructions, names, planning=turn.planning
+    )
     return [system, *for_model(session.history.messages, turn.takes)], [tool.spec() for tool in turn.tools]
 
 
@@ -227,7 +229,7 @@ def _log_reply(turn: Turn, reply: Reply) -> None:
         turn.log.debug("model.thought", session=turn.session.id, thought=reply.thought)
 
 
-def _close(turn: Turn, reason: str) -> None:
+def close(turn: Turn, reason: str) -> None:
     """Ends what a turn that stopped in the middle has left open; does nothing after one that did not. Never waits."""
     turn.streamer.end_reply()
     session = turn.session

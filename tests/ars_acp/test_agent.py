@@ -172,7 +172,7 @@ async def test_nothing_of_a_session_is_sent_before_the_answer_that_names_it() ->
         session = await it.new_session(mcpServers=[server])
         await it.update(lambda update: update["sessionUpdate"] == "notice")
         answered = next(n for n, m in enumerate(it.stream.sent) if (m.get("result") or {}).get("sessionId") == session)
-        told = next(n for n, m in enumerate(it.stream.sent) if m.get("method") == "session/update")
+        told = next(n for n, m in enumerate(it.stream.sent) if m.get("params", {}).get("sessionId") == session)
         assert answered < told
 
 

@@ -71,6 +71,8 @@ async def test_loaded_updates_carry_their_numbers_without_a_gap() -> None:
         metas = [params["_meta"] for params in it.client.updates[before:]]
         assert [meta["ars/prev"] for meta in metas] == [0, *(meta["ars/seq"] for meta in metas[:-1])]
         assert metas[-1]["ars/first"] < metas[-1]["ars/seq"]
+        await it.prompt("two")
+        assert it.client.updates[before + len(metas)]["_meta"]["ars/prev"] == metas[-1]["ars/seq"]
 
 
 async def test_resume_shows_nothing_and_knows_everything() -> None:

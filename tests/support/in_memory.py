@@ -30,7 +30,9 @@ class Client:
 
     def __init__(self) -> None:
         self.files: dict[str, str] = {}
+        # What a session shows; and the lists of commands, which belong to no session's log.
         self.updates: list[Json] = []
+        self.lists: list[Json] = []
         self.changed = anyio.Event()
         self.asked: list[Json] = []
         self.elicited: list[Json] = []
@@ -99,7 +101,8 @@ class CheckedStream:
             self._check.sent_by_agent(message)
             self.sent.append(message)
             if message.get("method") == "session/update":
-                self._client.updates.append(message["params"])
+                listing = message["params"]["update"]["sessionUpdate"] == "available_commands_update"
+                (self._client.lists if listing else self._client.updates).append(message["params"])
         self._inner.write(data)
 
     def when_drained(self, fn: Callable[[], None]) -> None:
@@ -126,7 +129,14 @@ class House:
     async def new_session(self, cwd: str = "/project", **params: Any) -> str:
         answer = await self.wire.request(methods.SESSION_NEW, {"cwd": cwd, "mcpServers": [], **params})
         self.session = answer.session_id
+        await self.listed()
         return self.session
+
+    async def listed(self, times: int = 1) -> list[str]:
+        """The commands of this session, as they have been listed for the `times`th time: it follows an answer."""
+        while len(lists := [it for it in self.client.lists if it["sessionId"] == self.session]) < times:
+            await self.client.changed.wait()
+        return [command["name"] for command in lists[-1]["update"]["availableCommands"]]
 
     async def prompt(self, text: str = "go", session: str | None = None) -> str:
         """The stop reason of one turn."""

@@ -105,7 +105,9 @@ class Client:
         self.hands = hands
         self.wire = WireCheck()
         self.received: list[bytes] = []
+        # What sessions show; and the lists of commands, which follow the answer that opens one.
         self.updates: list[Json] = []
+        self.lists: list[Json] = []
         # When each of them came, `time.monotonic()`.
         self.arrived: list[float] = []
         self.answers: dict[tuple[type, Any], Answer] = {}
@@ -364,6 +366,8 @@ class Client:
             self._take_answer(message)
         elif "id" in message:
             self._take_request(message)
+        elif message["method"] == "session/update" and "availableCommands" in message["params"]["update"]:
+            self.lists.append(message["params"])
         elif message["method"] == "session/update":
             self.updates.append(message["params"])
             self.arrived.append(time.monotonic())
