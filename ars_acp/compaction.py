@@ -106,11 +106,11 @@ async def compact(turn: "Turn", keep: str | None = None, *, in_turn: bool = True
     says that an endpoint did not take the conversation as it is. Returns None, or why nothing was changed; the person
     has been told. When cancelled, nothing is changed either.
     """
-    turn.compacted = True
     messages = turn.session.history.messages
     kept, gone = _what_goes(turn, in_turn)
     if not gone or gone[1:] == [UNDERSTOOD]:
         return "There is nothing to sum up."
+    turn.compacted = True
     told = _Told(turn)
     try:
         reply = await _summary(turn, gone if kept == "turn" else messages, keep, told, refused=refused)
@@ -128,6 +128,7 @@ async def compact(turn: "Turn", keep: str | None = None, *, in_turn: bool = True
     entry: Entry = {"type": "compaction", "id": told.id, "summary": text, "kept": kept, "model": turn.model.name}
     if reply.usage is not None:
         entry["usage"] = {"input": reply.usage.input, "output": reply.usage.output}
+        turn.spent.update(entry["usage"])
     turn.session.record(entry)
     turn.session.size = Size()
     turn.log.info("session.compacted", session=turn.session.id, gained=gained, kept=kept)

@@ -5,6 +5,7 @@ from typing import Any
 import anyio
 import pytest
 
+from acp_wire import methods
 from acp_wire.errors import RpcError
 from ars_acp.compaction import LONGEST, Size, size_of, transcript
 from ars_acp.models.model import Usage
@@ -141,6 +142,22 @@ say: fine
         assert last["status"] == "failed"
         assert why in last["error"]
         assert await it.prompt("third") == "end_turn"
+
+
+@pytest.mark.parametrize("capable", [True, False])
+async def test_a_loaded_session_shows_the_summary_where_the_client_can_and_goes_on_from_it(capable: bool) -> None:
+    async with house(REFUSED, capabilities=COMPACTIONS if capable else FILES) as it:
+        await it.prompt("first")
+        await it.prompt("second")
+        kept = messages_of(it)
+        await it.wire.request(methods.SESSION_CLOSE, {"sessionId": it.session})
+        it.client.updates.clear()
+        await it.wire.request(methods.SESSION_LOAD, {"sessionId": it.session, "cwd": "/project", "mcpServers": []})
+        assert [(update["status"], update["summary"][0]["text"]) for update in compactions(it)] == [
+            ("completed", "the gist of it")
+        ] * capable
+        assert LONG.strip() in it.said()
+        assert messages_of(it) == kept
 
 
 async def test_a_client_without_compaction_reads_a_notice() -> None:
