@@ -3,7 +3,7 @@
 import contextlib
 import gc
 import os.path
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -175,11 +175,16 @@ class Agent:
             log = self._store.create(session_id)
             session = Session(session_id, params.cwd, directories, log, self._settings.mode)
             session.record(opening_entry(params.cwd, directories, session.mode))
+            log.rest()  # sessions may be many, and descriptors few
         self._sessions[session_id] = session
-        call.then(lambda: self._later(self.warm))
-        if params.mcp_servers:
-            call.then(lambda: self._streamer(session).tell("warning", "MCP servers are not used by this version"))
+        call.then(lambda: self._after_new(session, params.mcp_servers))
         return {"sessionId": session_id}
+
+    def _after_new(self, session: Session, mcp_servers: Sequence[object]) -> None:
+        self._later(self.warm)
+        if mcp_servers:
+            self._streamer(session).tell("warning", "MCP servers are not used by this version")
+            session.log.rest()
 
     async def session_prompt(self, params: "PromptRequest", call: Call) -> dict[str, Any]:
         session = self._sessions.get(params.session_id)
@@ -204,7 +209,10 @@ class Agent:
                 log=self._log,
             )
             with _log_errors_told():
-                stop = await run_turn(turn, {"type": "prompt", "content": content, "text": text})
+                try:
+                    stop = await run_turn(turn, {"type": "prompt", "content": content, "text": text})
+                finally:
+                    session.log.rest()
         return {"stopReason": stop}
 
     def session_cancel(self, params: "CancelNotification") -> None:
