@@ -140,3 +140,30 @@ async def test_an_error_of_the_client_is_told_to_the_model_and_the_turn_goes_on(
     async with house('=== turn\ncall read_file {"path": "a"}\n--- step\nsay: $result\n', client=Refusing()) as it:
         assert await it.prompt() == "end_turn"
         assert "the disk is on fire" in it.said()
+
+
+DEEP = "[" * 1000 + "]" * 1000
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        '{"code": -32603, "message": "%s"}' % ("x" * 20_000_000),
+        '{"code": -32603, "message": "m", "data": {"details": "%s"}}' % ("x" * 20_000_000),
+        '{"code": -32603, "message": "m", "data": %s}' % DEEP,
+        '{"code": -32603, "message": "m", "data": {"details": %s}}' % DEEP,
+    ],
+    ids=["message", "details", "deep data", "deep details"],
+)
+async def test_of_an_error_without_measure_the_model_reads_the_beginning(error: str) -> None:
+    class Endless(Client):
+        async def fs_read_text_file(self, params: Any, call: Any) -> dict[str, Any]:
+            if params.path.endswith("/a"):
+                it.wire.stream.write(b'{"jsonrpc": "2.0", "id": %d, "error": %b}\n' % (call.id, error.encode()))
+                await anyio.sleep_forever()
+            return await super().fs_read_text_file(params, call)
+
+    async with house('=== turn\ncall read_file {"path": "a"}\n--- step\nsay: $result\n', client=Endless()) as it:
+        assert await it.prompt() == "end_turn"
+        assert "the client refused: " in it.said()
+        assert len(it.said()) < 2000
