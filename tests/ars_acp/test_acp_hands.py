@@ -150,8 +150,8 @@ DEEP = "[" * 1000 + "]" * 1000
     [
         '{"code": -32603, "message": "%s"}' % ("x" * 20_000_000),
         '{"code": -32603, "message": "m", "data": {"details": "%s"}}' % ("x" * 20_000_000),
-        '{"code": -32603, "message": "m", "data": %s}' % DEEP,
-        '{"code": -32603, "message": "m", "data": {"details": %s}}' % DEEP,
+        f'{{"code": -32603, "message": "m", "data": {DEEP}}}',
+        f'{{"code": -32603, "message": "m", "data": {{"details": {DEEP}}}}}',
     ],
     ids=["message", "details", "deep data", "deep details"],
 )
