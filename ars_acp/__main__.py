@@ -4,6 +4,7 @@ Exit codes: 0 the client closed the connection · 1 wrong usage or settings · 2
 in the middle of a turn (GATEWAY_UNREACHABLE) · 130 interrupted.
 """
 
+import contextlib
 import gc
 import os
 import sys
@@ -35,14 +36,30 @@ def main(argv: list[str] | None = None) -> int:
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = (
         "true"  # no foreign code in this process, and no search for it at the start
     )
+    _hold_standard_descriptors()
     gc.disable()  # what is imported stays; collecting in between costs a tenth of the start
     arguments = sys.argv[1:] if argv is None else argv
     try:
         chosen = vars(_parser().parse_args(arguments)) if arguments else {}
         return _login() if chosen.pop("action", None) == "login" else _serve(chosen)
     except SettingsError as exc:
-        print(f"ars-acp: {exc}", file=sys.stderr)
+        _say(f"ars-acp: {exc}")
         return USAGE
+    except KeyboardInterrupt:  # at the start, or again while the first one is being obeyed
+        os._exit(INTERRUPTED)
+
+
+def _hold_standard_descriptors() -> None:
+    """What was started with stdin, stdout or stderr closed would give its number to the first file that it opens."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(fd)
+
+
+def _say(line: str) -> None:
+    # Not by `print`: where there is no stderr it takes stdout, which is the wire.
+    with contextlib.suppress(OSError):
+        os.write(2, f"{line}\n".encode(errors="backslashreplace"))
 
 
 def _login() -> int:
@@ -50,7 +67,7 @@ def _login() -> int:
 
     written = login()
     if written is None:
-        print("\nnothing was written", file=sys.stderr)
+        _say("\nnothing was written")
         return INTERRUPTED
     print(f"written to {written}")
     return DONE
@@ -80,7 +97,7 @@ def _serve(chosen: dict[str, Any]) -> int:
         code = anyio.run(_run, settings, store, partial(load, chosen), log)
     except Exception as exc:  # the boundary: whole to the log, one line to whoever reads stderr
         log.error("agent.failed", exc_info=exc)
-        print(f"ars-acp: failed: {type(exc).__name__}; the log has the details", file=sys.stderr)
+        _say(f"ars-acp: failed: {type(exc).__name__}; the log has the details")
         code = FAILED
     log.close()
     # Taking apart what is loaded would cost a third of a second that nobody needs.
@@ -109,7 +126,7 @@ async def _run(settings: "Settings", store: "Store", reload: "Callable[[], Setti
         connection = Connection(stream, agent, AGENT_SIDE, limit=settings.max_line, on_event=partial(_log_event, log))
         agent.connection = connection
         with anyio.CancelScope() as serving:
-            background.start_soon(_until_signalled, serving)
+            _when_signalled(serving.cancel)
             await connection.serve()
         if serving.cancel_called:
             code = INTERRUPTED
@@ -134,15 +151,22 @@ def _end_in_any_case(log: "Log") -> None:
     asyncio.get_running_loop().call_later(CLOSING_SECONDS, end)
 
 
-async def _until_signalled(serving: Any) -> None:
+def _when_signalled(stop: Callable[[], None]) -> None:
+    """SIGTERM and SIGINT call `stop` in the event loop, the first of them; what comes after changes nothing."""
+    import asyncio
     import signal
 
-    import anyio
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGTERM, signal.SIGINT)
 
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for _ in signals:
-            serving.cancel()
-            return
+    def first(*_: object) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        loop.call_soon_threadsafe(stop)
+
+    # Not by the loop's own means, whose close brings Python's handlers back while we are still ending.
+    for number in numbers:
+        signal.signal(number, first)
 
 
 def _log_event(log: "Log", name: str, fields: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ars_acp.trace import Trace
 
 
+SHOWN_CHARACTERS = 500
 # Many clients answer a missing file with an internal error that only its text tells apart.
 MISSING = re.compile(r"ENOENT|no such file", re.IGNORECASE)
 
@@ -154,15 +155,18 @@ async def _client_errors(what: str) -> AsyncIterator[None]:
     except ConnectionClosed:
         raise Refused(f"{what}: the client is gone") from None
     except RpcError as exc:
-        if exc.code == NOT_FOUND or MISSING.search(f"{exc.message} {exc.data or ''}"):
+        reason = _reason(exc)
+        if exc.code == NOT_FOUND or MISSING.search(reason):
             raise NotFound(f"{what}: not found") from None
-        raise Refused(f"{what}: the client refused: {redact(_reason(exc))}") from None
+        raise Refused(f"{what}: the client refused: {reason}") from None
 
 
 def _reason(exc: RpcError) -> str:
+    """What the client says, from its beginning: errors may be as long as anything else."""
     # Clients on the TypeScript SDK say "Internal error", and what it was in the data.
-    details = exc.data.get("details") if isinstance(exc.data, dict) else None
-    return f"{exc.message}: {details[:500]}" if isinstance(details, str) and details else exc.message
+    details = exc.data.get("details") if isinstance(exc.data, dict) else exc.data
+    said = [it for it in (exc.message, details) if isinstance(it, str) and it]
+    return ": ".join(redact(it[: 4 * SHOWN_CHARACTERS])[:SHOWN_CHARACTERS] for it in said)
 
 
 def abilities(capabilities: "ClientCapabilities | None") -> frozenset[str]:

@@ -317,7 +317,10 @@ class Agent:
         async with session.turn:
             turn = self._turn(session, trace, call)
             with tracing(trace), log_errors_told():
-                stop = await run_prompt(turn, said)
+                try:
+                    stop = await run_prompt(turn, said)
+                finally:
+                    session.log.rest()  # sessions may be many, and descriptors few
         usage = spent(turn) if "turn_usage" in self._settings.unstable else None
         return {"stopReason": stop} | ({"usage": usage} if usage else {})
 

@@ -5,6 +5,7 @@ values.
 """
 
 import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -20,6 +21,7 @@ from ars_acp.tools.tool import Act, InvalidArguments, Tool, ToolContext, ToolRes
 
 # Arguments longer than this are shown to the person by their beginning only.
 SHOWN_INPUT = 1024 * 1024
+DEEPEST = 100
 # Longer ones are neither carried out nor kept: every later request to the model would carry them.
 LONGEST_ARGUMENTS = 8 * 1024 * 1024
 
@@ -208,9 +210,26 @@ def _arguments(tool: Tool, call: ToolCallRequest) -> "BaseModel":
 
 def _parsed(text: str) -> Any:
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError):
         return None
+    return None if _too_deep(value) else value
+
+
+def _too_deep(value: Any) -> bool:
+    """Whether `value` is nested deeper than anything that was meant: what can just be read cannot always be written."""
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return False
+    return True
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _readable(text: str) -> Any:

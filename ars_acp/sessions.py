@@ -43,6 +43,7 @@ class Sessions:
         with log_errors_told():
             session = Session(session_id, self._store.create(session_id), mode)
             session.record(opening_entry(cwd, directories, mode))
+            session.log.rest()
         self.active[session_id] = session
         return session
 
@@ -59,6 +60,7 @@ class Sessions:
             fork.log.append(entries)
             fork.fold("this conversation was forked meanwhile")
             fork.record(opening_entry(cwd, directories, fork.mode))
+            fork.log.rest()
         self.active[fork.id] = fork
         return fork
 

@@ -73,6 +73,10 @@ class Log:
                 self._changed = anyio.Event()
             await self._changed.wait()
 
+    def rest(self) -> None:
+        """Release what the log holds, a descriptor say, until the next append takes it again. Followers go on."""
+        self._records.close()
+
     def close(self) -> None:
         """Release what the log holds and let its followers end. It can be opened again; closing twice does nothing."""
         self.closed = True
@@ -104,4 +108,4 @@ class Records(Protocol):
         """The entries above `after`, up to and including `last`. Raises as Log.read."""
 
     def close(self) -> None:
-        """Release what is held; reading goes on working, for the followers who have not come to the end."""
+        """Release what is held; reading goes on working, and a write takes it again."""

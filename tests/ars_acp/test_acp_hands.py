@@ -165,3 +165,30 @@ async def test_a_client_without_links_is_never_asked_to_open_one() -> None:
         assert await it.prompt() == "end_turn"
         assert it.client.elicited == []
         assert "cannot open addresses" in it.said()
+
+
+DEEP = "[" * 1000 + "]" * 1000
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        '{"code": -32603, "message": "%s"}' % ("x" * 20_000_000),
+        '{"code": -32603, "message": "m", "data": {"details": "%s"}}' % ("x" * 20_000_000),
+        f'{{"code": -32603, "message": "m", "data": {DEEP}}}',
+        f'{{"code": -32603, "message": "m", "data": {{"details": {DEEP}}}}}',
+    ],
+    ids=["message", "details", "deep data", "deep details"],
+)
+async def test_of_an_error_without_measure_the_model_reads_the_beginning(error: str) -> None:
+    class Endless(Client):
+        async def fs_read_text_file(self, params: Any, call: Any) -> dict[str, Any]:
+            if params.path.endswith("/a"):
+                it.wire.stream.write(b'{"jsonrpc": "2.0", "id": %d, "error": %b}\n' % (call.id, error.encode()))
+                await anyio.sleep_forever()
+            return await super().fs_read_text_file(params, call)
+
+    async with house('=== turn\ncall read_file {"path": "a"}\n--- step\nsay: $result\n', client=Endless()) as it:
+        assert await it.prompt() == "end_turn"
+        assert "the client refused: " in it.said()
+        assert len(it.said()) < 2000

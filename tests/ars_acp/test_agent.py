@@ -1,5 +1,6 @@
 """The hand-shake, signing in and sessions, as a client sees them."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from ars_acp.errors import SettingsError
 from ars_acp.log import Log, Sink
 from ars_acp.models.scripted import Script, ScriptedModel
 from ars_acp.settings import Settings
-from event_log.errors import LogStorageFailed
 from event_log.stores import open_store
+from tests.support.disk import Disk
 from tests.support.in_memory import Client, house
 
 SILENT = "=== turn repeat\nsay: ok\n"
@@ -176,15 +177,21 @@ async def test_nothing_of_a_session_is_sent_before_the_answer_that_names_it() ->
         assert answered < told
 
 
-async def test_a_log_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
-    async with house(SILENT) as it:
-        [session] = it.agent._sessions.active.values()
-
-        def refuse(entries: Any) -> int:
-            raise LogStorageFailed("write", "No space left on device")
-
-        object.__setattr__(session, "log", type("Full", (), {"append": staticmethod(refuse), "last": 1})())
+async def test_a_log_that_cannot_be_written_is_one_clear_error() -> None:
+    disk = Disk()
+    async with house(SILENT, store=disk) as it:
+        disk.full = lambda entries: True
         with pytest.raises(RpcError) as error:
             await it.prompt()
         assert error.value.code == INTERNAL_ERROR
         assert "No space left on device" in error.value.message
+
+
+async def test_sessions_that_do_nothing_hold_no_descriptors(tmp_path: Path) -> None:
+    async with house(SILENT, store=open_store(f"jsonl:{tmp_path}")) as it:
+        await it.prompt()
+        held = len(os.listdir("/dev/fd"))
+        for _ in range(20):
+            await it.new_session(mcpServers=[{"name": "s", "command": "x", "args": [], "env": []}])
+            await it.prompt()
+        assert len(os.listdir("/dev/fd")) == held

@@ -206,6 +206,18 @@ def test_a_closed_log_refuses_and_closing_it_twice_does_nothing(store: Store):
         log.read()
 
 
+async def test_a_log_that_rests_can_be_read_and_followed_and_goes_on_at_the_next_append(log: Log):
+    log.append(words("a"))
+    log.rest()
+    log.rest()
+    assert list(log.read()) == [(1, {"text": "a"})]
+    following = log.follow()
+    assert await anext(following) == (1, {"text": "a"})
+    assert log.append(words("b")) == 2
+    assert await anext(following) == (2, {"text": "b"})
+    await following.aclose()
+
+
 async def test_a_closed_log_cannot_be_followed(store: Store):
     log = store.create("s-1")
     log.close()

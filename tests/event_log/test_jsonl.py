@@ -213,6 +213,14 @@ def test_a_link_put_in_the_place_of_a_new_log_is_not_followed(store, file, tmp_p
     assert not (tmp_path / "target").exists()
 
 
+def test_a_log_that_rests_holds_no_descriptor(store, file):
+    log = store.create("s-1")
+    log.append([{"a": 1}])
+    held = set(os.listdir("/dev/fd"))
+    log.rest()
+    assert set(os.listdir("/dev/fd")) < held
+
+
 def test_other_files_in_the_directory_are_not_logs(store, file):
     fill(store, 1)
     for name in ("note.txt", "a b.jsonl", ".jsonl", "s-1.jsonl.bak"):

@@ -97,7 +97,7 @@ async def test_a_stream_that_stands_still_is_given_up(chain: Any, models: ModelS
 
 @pytest.mark.faults("B9")
 async def test_a_stream_that_crawls_is_read_to_its_end(chain: Any, record: Any, count: Any) -> None:
-    idle, pause = count(1000, 300) / 1000, count(20, 3) / 1000
+    idle, pause = count(1000, 500) / 1000, count(20, 3) / 1000
     async with chain(idle_seconds=idle) as client:
         drip = await fresh(client, f"mode:drip:{pause}")
         huge = await fresh(client, "mode:huge")

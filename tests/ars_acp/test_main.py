@@ -1,0 +1,75 @@
+"""The process itself: what it was started with, and how it ends."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.process import ARS_ACP, agent, script
+
+pytestmark = pytest.mark.e2e
+LINES = [
+    {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": 1}},
+    {"jsonrpc": "2.0", "id": 2, "method": "session/new", "params": {"cwd": "/project", "mcpServers": []}},
+    {"jsonrpc": "2.0", "id": 3, "method": "nonsense"},
+]
+REQUESTS = b"".join(json.dumps(line).encode() + b"\n" for line in LINES)
+
+
+def run(directory: Path, closed: tuple[int, ...] = (), *arguments: str, **options: Any) -> Any:
+    """The whole life of an agent that is started with these descriptors closed."""
+    play = script(directory, "=== turn repeat\nsay: ok\n")
+    home = {"HOME": str(directory), "PATH": os.environ["PATH"]}
+    # A shell would have to be told apart from its own descriptors; Python closes exactly these.
+    closing = f"import os, sys; [os.close(fd) for fd in {closed}]; os.execv(sys.argv[1], sys.argv[1:])"
+    argv = [sys.executable, "-c", closing, ARS_ACP, *play, *arguments]
+    return subprocess.run(argv, capture_output=True, timeout=20, env=home, check=False, **options)
+
+
+def answers(output: bytes) -> list[Any]:
+    """The answers among all that was written."""
+    return [it for it in map(json.loads, output.splitlines()) if "id" in it]
+
+
+@pytest.mark.parametrize("requests", [REQUESTS, REQUESTS[:-1]], ids=["whole", "without a last newline"])
+def test_every_request_is_answered_when_stdin_ends_right_behind_it(tmp_path: Path, requests: bytes) -> None:
+    ended = run(tmp_path, input=requests)
+    assert [("result" in it, it["id"]) for it in answers(ended.stdout)] == [(True, 1), (True, 2), (False, 3)]
+    assert ended.returncode == 0
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)], ids=str)
+def test_a_descriptor_that_is_closed_at_the_start_is_as_good_as_dev_null(tmp_path: Path, closed: tuple[int]) -> None:
+    ended = run(tmp_path, closed, "--log-file", str(tmp_path / "log"), input=REQUESTS)
+    assert ended.returncode == 0
+    assert len(answers(ended.stdout)) == (0 if {0, 1} & set(closed) else 3)
+    assert ended.stderr == b""
+
+
+def test_an_error_is_not_told_on_the_wire_where_there_is_no_stderr(tmp_path: Path) -> None:
+    ended = run(tmp_path, (2,), "--store", "nonsense:", stdin=subprocess.DEVNULL)
+    assert (ended.returncode, ended.stdout) == (1, b"")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_the_first_signal_ends_the_turn_in_order_and_more_of_them_change_nothing(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    async with agent(tmp_path, *script(tmp_path, "=== turn\nsay: begun\nwait 60\n")) as client:
+        turn = client.begin_turn(await client.new_session(), "go")
+        await turn.shows("agent_message_chunk")
+        for _ in range(3):
+            os.kill(client.pid, number)
+        assert (await turn.end()).stop == "cancelled"
+        while client.ended is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(client.pid, number)
+            await client.nothing_for(0.001)
+        assert client.ended.code == 130
+        assert "Traceback" not in client.log_text()
