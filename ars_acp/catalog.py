@@ -23,8 +23,8 @@ class Price(BaseModel):
 
     input: float = Field(ge=0)
     output: float = Field(ge=0)
-    cached: float | None = Field(None, ge=0)
-    currency: str = Field("USD", min_length=1)
+    cached: float | None = Field(default=None, ge=0)
+    currency: str = Field(default="USD", min_length=1)
 
 
 class Known(BaseModel):
@@ -33,8 +33,8 @@ class Known(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     pattern: str = ""
-    window: int = Field(UNKNOWN_WINDOW, ge=1)
-    max_output: int | None = Field(None, ge=1)
+    window: int = Field(default=UNKNOWN_WINDOW, ge=1)
+    max_output: int | None = Field(default=None, ge=1)
     images: bool = False
     audio: bool = False
     thought_levels: tuple[str, ...] = ()

@@ -33,6 +33,8 @@ class OpenAIModel:
         self._faults = Faults(config.secrets)
         self._endpoint: Endpoint | None = None
         self._warming = anyio.Lock()
+        self._listed: list[str] = []
+        self._listing = anyio.Lock()
         # Of a variant: the model whose connections it uses.
         self._origin: OpenAIModel | None = None
 
@@ -62,7 +64,7 @@ class OpenAIModel:
     async def names(self) -> list[str]:
         """See `Model.names`."""
         try:
-            return await (await self._ready()).models()
+            return await self._names()
         except Fault as fault:
             error = fault.error
         raise error
@@ -131,8 +133,14 @@ class OpenAIModel:
 
     async def _resolve(self) -> str:
         if not self.name:
-            self.name = (await (await self._ready()).models())[0]
+            self.name = (await self._names())[0]
         return self.name
+
+    async def _names(self) -> list[str]:
+        async with self._listing:
+            if not self._listed:
+                self._listed = await (await self._ready()).models()
+            return self._listed
 
     async def _ready(self) -> "Endpoint":
         if self._origin is not None:
