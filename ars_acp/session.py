@@ -185,7 +185,7 @@ class Facts:
                 self.in_turn = True
                 if not self.first_prompt:
                     texts = (block["text"] for block in entry.get("content", ()) if block.get("type") == "text")
-                    self.first_prompt = next(texts, "")
+                    self.first_prompt = next(texts, "")[:2000]
             case "command":
                 self.in_turn = True
             case "reply" if "usage" in entry:
