@@ -82,11 +82,8 @@ async def test_a_mode_that_is_set_is_told_both_ways_after_the_answer_and_holds_f
         assert (await told(it, "current_mode_update"))["currentModeId"] == "read-only"
         assert values(option["configOptions"])["mode"] == "read-only"
         answer = next(n for n, m in enumerate(it.stream.sent) if m.get("result") == {})
-        told_modes = [
-            n for n, m in enumerate(it.stream.sent) if "currentModeId" in m.get("params", {}).get("update", {})
-        ]
-        told_options = [n for n, m in enumerate(it.stream.sent) if "configOptions" in str(m.get("params"))]
-        assert min(told_modes + told_options) > answer
+        sent = [(n, str(m["params"])) for n, m in enumerate(it.stream.sent) if m.get("method") == "session/update"]
+        assert min(n for n, text in sent if "currentModeId" in text or "configOptions" in text) > answer
         assert {p["sessionId"] for p in it.client.updates} == {second}
         assert [it.agent._sessions.find(name).mode for name in (first, second)] == ["ask", "read-only"]
         chosen = [(entry["id"], entry["value"]) for entry in it.entries() if entry["type"] == "config"]
