@@ -18,7 +18,13 @@ if TYPE_CHECKING:
         CreateElicitationRequest,
         CreateElicitationResponse,
     )
-    from acp_wire.schema.extensions import ForkSessionRequest, SteeringRequest, SteeringResponse
+    from acp_wire.schema.extensions import (
+        ForkSessionRequest,
+        SetSessionModelRequest,
+        SetSessionModelResponse,
+        SteeringRequest,
+        SteeringResponse,
+    )
     from acp_wire.schema.file_system import (
         ReadTextFileRequest,
         ReadTextFileResponse,
@@ -247,6 +253,10 @@ SESSION_FORK: Request[ForkSessionRequest, NewSessionResponse] = Request(
 CANCEL_REQUEST: Notification[CancelRequestNotification] = Notification(
     "$/cancel_request", "cancellation", "CancelRequestNotification"
 )
+# Of older clients, from before models were config options; in no schema.
+SESSION_SET_MODEL: Request[SetSessionModelRequest, SetSessionModelResponse] = Request(
+    "session/set_model", "extensions", "SetSessionModelRequest", "SetSessionModelResponse"
+)
 
 AGENT_REQUESTS: tuple[Request[Any, Any], ...] = (
     INITIALIZE,
@@ -263,7 +273,7 @@ AGENT_REQUESTS: tuple[Request[Any, Any], ...] = (
     SESSION_SET_CONFIG_OPTION,
 )
 # What an agent may serve besides: no part of the stable schema.
-EXTENSIONS: tuple[Request[Any, Any], ...] = (SESSION_STEERING, SESSION_FORK)
+EXTENSIONS: tuple[Request[Any, Any], ...] = (SESSION_STEERING, SESSION_FORK, SESSION_SET_MODEL)
 AGENT_NOTIFICATIONS: tuple[Notification[Any], ...] = (SESSION_CANCEL, CANCEL_REQUEST)
 CLIENT_REQUESTS: tuple[Request[Any, Any], ...] = (
     SESSION_REQUEST_PERMISSION,

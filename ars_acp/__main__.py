@@ -92,6 +92,10 @@ def _serve(chosen: dict[str, Any]) -> int:
         log.warning("settings.unknown", name=name)
     if settings.script or settings.ca_file or settings.quirks:
         make_model(settings)  # what names a file or a row may name one that is not there
+    if settings.models_file:
+        from ars_acp.catalog import Catalog
+
+        Catalog(settings.models_file)  # a wrong one is told of now
     store = open_sessions(settings)
     try:
         code = anyio.run(_run, settings, store, partial(load, chosen), log)

@@ -14,15 +14,18 @@ from acp_wire import build, methods
 from acp_wire.connection import Call, Connection
 from acp_wire.errors import AUTH_REQUIRED, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, RpcError
 from ars_acp import __version__, blocks, steering
-from ars_acp.errors import LLM_ERROR, SettingsError, invalid_message, rpc_error
+from ars_acp.config import SessionConfig
+from ars_acp.errors import SettingsError, invalid_message
 from ars_acp.log import Log
+from ars_acp.model_choice import ModelChoice
 from ars_acp.session import Entry, Session
 from ars_acp.sessions import Sessions, log_errors_told
 from ars_acp.settings import Settings, forget_login
 from ars_acp.trace import Trace, trace_of, tracing
 
 if TYPE_CHECKING:
-    from acp_wire.schema.extensions import ForkSessionRequest, SteeringRequest
+    from acp_wire.schema.config_options import SetSessionConfigOptionRequest
+    from acp_wire.schema.extensions import ForkSessionRequest, SetSessionModelRequest, SteeringRequest
     from acp_wire.schema.initialization import (
         AuthenticateRequest,
         ClientCapabilities,
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
         McpServer,
         NewSessionRequest,
         ResumeSessionRequest,
+        SetSessionModeRequest,
     )
     from ars_acp.mcp_servers import McpServers
     from ars_acp.models.model import Model
@@ -73,10 +77,10 @@ class Agent:
         self._settings = settings
         self._log = log
         self._make_model = make_model
+        self._models = ModelChoice(settings, make_model)
         self._reload = reload
         self._later = later
         self._closing = closing
-        self._made: Model | None = None
         self._sessions = Sessions(store)
         self._client: ClientCapabilities | None = None
         self._initialized = False
@@ -95,15 +99,6 @@ class Agent:
                 session.mcp.stop()
         self._closing()
 
-    def model(self) -> "Model":
-        """The model of the settings, built when it is first needed. Raises `RpcError` where they cannot be used."""
-        if self._made is None:
-            try:
-                self._made = self._make_model(self._settings)
-            except SettingsError as exc:
-                raise rpc_error(LLM_ERROR, str(exc), retryable=False) from None
-        return self._made
-
     async def warm(self) -> None:
         """Loads, after the first session was answered, all that its first prompt would otherwise wait for."""
         self._log.load()
@@ -111,12 +106,16 @@ class Agent:
         from ars_acp.models.model import ModelError
 
         try:
-            await self.model().warm()
+            self._models.load()
+            await self._models.base().warm()
         except (ModelError, RpcError) as exc:  # the first prompt will tell the client
             self._log.error("model.warming_failed", reason=str(exc))
         if not gc.isenabled():
             gc.freeze()  # what is loaded by now stays until the end
             gc.enable()
+        await self._models.list()
+        for session in list(self._sessions.active.values()):
+            self._tell_options(session)
 
     def _load_what_a_turn_needs(self) -> None:
         from acp_wire import methods
@@ -127,6 +126,8 @@ class Agent:
         for tool in offered(abilities(self._client)):
             tool.spec()
         methods.SESSION_PROMPT.params({"sessionId": "", "prompt": []})
+        with contextlib.suppress(RpcError):  # the next who needs it is told
+            self._models.load()
 
     def received(self, call: Call) -> None:
         """Runs in wire order, before the request's task: what a later line may refer to is known from here on."""
@@ -146,11 +147,12 @@ class Agent:
         self._client = params.client_capabilities
         name = params.client_info.name if params.client_info else None
         self._log.info("client.initialized", client=name, version=params.protocol_version)
+        takes = blocks.model_takes(self._settings, self._models.default_name)
         return {
             "protocolVersion": PROTOCOL_VERSION,
             "agentCapabilities": {
                 "loadSession": True,
-                "promptCapabilities": self._takes().prompt_capabilities(),
+                "promptCapabilities": takes.prompt_capabilities(),
                 "mcpCapabilities": {"http": True, "sse": True},
                 "sessionCapabilities": {
                     "list": {},
@@ -187,61 +189,68 @@ class Agent:
         if not self._settings.can_reach_a_model():
             # The person may have run `ars-acp login` since we started.
             try:
-                self._settings = self._reload()
+                self._reload_settings()
             except SettingsError as exc:
                 raise RpcError(AUTH_REQUIRED, str(exc)) from None
             if not self._settings.can_reach_a_model():
                 raise RpcError(AUTH_REQUIRED, NO_MODEL)
-            self._made = None
         return {}
 
     async def logout(self, params: "LogoutRequest", call: Call) -> dict[str, Any]:
         """Forgets the key that `ars-acp login` kept; one in the environment is the environment's to take back."""
         await anyio.to_thread.run_sync(forget_login)
-        self._settings = self._reload()
-        self._made = None
+        self._reload_settings()
         return {}
+
+    def _reload_settings(self) -> None:
+        self._settings = self._reload()
+        self._models = ModelChoice(self._settings, self._make_model)
 
     async def session_new(self, params: "NewSessionRequest", call: Call) -> dict[str, Any]:
         self._require_a_model()
         directories = _absolute(params.cwd, params.additional_directories)
         _check_servers(params.mcp_servers, call)
         session = self._sessions.create(params.cwd, directories, self._settings.mode)
-        self._opened(session, params.mcp_servers, call)
-        return {"sessionId": session.id}
+        return {"sessionId": session.id, **self._opened(session, params.mcp_servers, call)}
 
     async def session_load(self, params: "LoadSessionRequest", call: Call) -> dict[str, Any]:
         from ars_acp.replay import replay
 
-        session = self._open(params, call)
+        session, state = self._open(params, call)
         with log_errors_told():
             entries = list(session.log.read())
+        if not self._config(session).shows_thoughts:
+            entries = [(number, entry) for number, entry in entries if entry["type"] != "thought"]
         for update in replay(session.id, entries, compactions=self._streamer(session).compactions):
             self.connection.notify(methods.SESSION_UPDATE, update)
             session.sent = update["_meta"]["ars/seq"]
-        return {}
+        return state
 
     async def session_resume(self, params: "ResumeSessionRequest", call: Call) -> dict[str, Any]:
-        self._open(params, call)
-        return {}
+        return self._open(params, call)[1]
 
-    def _open(self, params: "LoadSessionRequest | ResumeSessionRequest", call: Call) -> Session:
+    def _open(self, params: "LoadSessionRequest | ResumeSessionRequest", call: Call) -> tuple[Session, dict[str, Any]]:
         self._require_a_model()
         directories = _absolute(params.cwd, params.additional_directories)
         _check_servers(params.mcp_servers, call)
         session = self._sessions.open(params.session_id, params.cwd, directories, self._settings.mode)
-        self._opened(session, params.mcp_servers, call)
-        return session
+        state = self._opened(session, params.mcp_servers, call)
+        call.then(lambda: self._tell_usage(session))
+        return session, state
 
-    def _opened(self, session: Session, named: "Sequence[McpServer]", call: Call) -> None:
-        """What follows the answer that makes a session active."""
+    def _opened(self, session: Session, named: "Sequence[McpServer]", call: Call) -> dict[str, Any]:
+        """What the answer that makes a session active says of it; sees to what follows that answer."""
+        state = self._config(session).state()
+        session.told_options = None
         call.then(lambda: self._tell_commands(session))
+        call.then(lambda: self._tell_options(session, state["configOptions"]))
         call.then(lambda: self._later(self.warm))
         if session.mcp is not None:
             session.mcp.stop()
         session.mcp = servers = self._mcp_servers(session, named) if named else None
         if servers is not None:
             call.then(lambda: servers.start(self._later))
+        return state
 
     def _mcp_servers(self, session: Session, named: "Sequence[McpServer]") -> "McpServers":
         from ars_acp.mcp_servers import McpServers
@@ -255,6 +264,24 @@ class Agent:
             tell=lambda *said: self._streamer(session).tell(*said),
         )
 
+    def _config(self, session: Session) -> SessionConfig:
+        options = self._client.session.config_options if self._client and self._client.session else None
+        return SessionConfig(session, self._models, boolean=options is not None and options.boolean is not None)
+
+    def _tell_options(self, session: Session, told: list[dict[str, Any]] | None = None) -> None:
+        """Sends the options where they are not what the client was `told` of them; nothing before it was told any."""
+        known, session.told_options = told or session.told_options, told or session.told_options
+        options = self._config(session).options()
+        if known is not None and known != options:
+            session.told_options = options
+            self._streamer(session).update(build.config_option_update(options))
+
+    def _tell_usage(self, session: Session) -> None:
+        if session.facts.used is not None:
+            from ars_acp import usage
+
+            self._streamer(session).update(usage.update(session.facts, self._config(session).known()))
+
     async def session_fork(self, params: "ForkSessionRequest", call: Call) -> dict[str, Any]:
         if "fork" not in self._settings.unstable:
             raise RpcError(METHOD_NOT_FOUND, "Method not found", "session/fork")
@@ -264,8 +291,7 @@ class Agent:
         directories = _absolute(params.cwd, params.additional_directories)
         _check_servers(params.mcp_servers, call)
         session = self._sessions.fork(params.session_id, params.cwd, directories, self._settings.mode)
-        self._opened(session, params.mcp_servers, call)
-        return {"sessionId": session.id}
+        return {"sessionId": session.id, **self._opened(session, params.mcp_servers, call)}
 
     async def session_list(self, params: "ListSessionsRequest", call: Call) -> dict[str, Any]:
         if params.cwd is not None:
@@ -280,14 +306,40 @@ class Agent:
         await self._sessions.delete(params.session_id)
         return {}
 
+    async def session_set_mode(self, params: "SetSessionModeRequest", call: Call) -> dict[str, Any]:
+        await self._choose(params.session_id, "mode", params.mode_id, "modeId", call)
+        return {}
+
+    async def session_set_model(self, params: "SetSessionModelRequest", call: Call) -> dict[str, Any]:
+        await self._choose(params.session_id, "model", params.model_id, "modelId", call)
+        return {}
+
+    async def session_set_config_option(self, params: "SetSessionConfigOptionRequest", call: Call) -> dict[str, Any]:
+        return {"configOptions": await self._choose(params.session_id, params.config_id, params.value, "value", call)}
+
+    async def _choose(
+        self, session_id: str, option_id: str, value: str | bool, field: str, call: Call
+    ) -> list[dict[str, Any]]:
+        session = self._sessions.find(session_id)
+        config = self._config(session)
+        with log_errors_told():
+            updates = await config.choose(option_id, value, field)
+
+        def tell() -> None:
+            for update in updates:
+                self._streamer(session).update(update)
+
+        call.then(tell)
+        return config.options()
+
     async def session_prompt(self, params: "PromptRequest", call: Call) -> dict[str, Any]:
         session = self._sessions.find(params.session_id)
-        said = blocks.said("prompt", params.prompt, self._takes())
+        said = blocks.said("prompt", params.prompt, self._config(session).takes())
         return await self._take_turn(session, said, trace_of(params.meta), call)
 
     async def session_steering(self, params: "SteeringRequest", call: Call) -> dict[str, Any]:
         session = self._sessions.find(params.session_id)
-        message = blocks.said("steer", params.prompt, self._takes())
+        message = blocks.said("steer", params.prompt, self._config(session).takes())
         if session.inbox is not None and session.inbox.put(message):
             return steering.INJECTED
         if steering.needs_a_prompt(params.meta) or call.scope.cancel_called:
@@ -312,6 +364,7 @@ class Agent:
     async def _take_turn(self, session: Session, said: Entry, trace: Trace, call: Call) -> dict[str, Any]:
         """One turn of a session, when those before it have ended; returns the answer to its prompt."""
         from ars_acp.commands import run_prompt
+        from ars_acp.title import give_title
         from ars_acp.turn import spent
 
         async with session.turn:
@@ -319,6 +372,7 @@ class Agent:
             with tracing(trace), log_errors_told():
                 try:
                     stop = await run_prompt(turn, said)
+                    give_title(session, turn.streamer)
                 finally:
                     session.log.rest()  # sessions may be many, and descriptors few
         usage = spent(turn) if "turn_usage" in self._settings.unstable else None
@@ -330,21 +384,19 @@ class Agent:
         from ars_acp.turn import Turn
 
         session.inbox = steering.Inbox(call.scope)
+        config = self._config(session)
         return Turn(
             session=session,
-            model=self.model(),
+            model=config.model(),
             hands=AcpHands(self.connection, session.id, abilities(self._client), self._settings, trace),
             streamer=self._streamer(session),
             settings=self._settings,
             limits=ToolLimits(command_seconds=self._settings.command_seconds),
             log=self._log,
-            takes=self._takes(),
+            config=config,
+            takes=config.takes(),
             inbox=session.inbox,
         )
-
-    def _takes(self) -> "blocks.Takes":
-        """What the model takes besides text."""
-        return blocks.model_takes(self._settings, self._made.name if self._made else self._settings.model)
 
     def session_cancel(self, params: "CancelNotification") -> None:
         session = self._sessions.active.get(params.session_id)
@@ -369,7 +421,14 @@ class Agent:
         client_session = self._client.session if self._client else None
         notices = client_session is not None and client_session.notices is not None
         compactions = client_session is not None and client_session.compaction is not None
-        return Streamer(self.connection, session, notices=notices, compactions=compactions)
+        shows = self._config(session)
+        return Streamer(
+            self.connection,
+            session,
+            notices=notices,
+            compactions=compactions,
+            shows_thoughts=lambda: shows.shows_thoughts,
+        )
 
 
 def _check_servers(named: "Sequence[McpServer]", call: Call) -> None:

@@ -103,8 +103,12 @@ async def _help(turn: "Turn", text: str) -> str:
 
 
 async def _model(turn: "Turn", text: str) -> str:
+    if text:
+        await _choose(turn, "model", text)
+        return f"The model is `{text}` now."
     name = turn.model.name or await turn.model.resolve_name()
-    return f"The model is `{name}`."
+    others = [f"`{other}`" for other in turn.config.models.names(name) if other != name]
+    return f"The model is `{name}`" + (f"; there are also {', '.join(others)}." if others else ".")
 
 
 async def _mode(turn: "Turn", text: str) -> str:
@@ -116,8 +120,13 @@ async def _mode(turn: "Turn", text: str) -> str:
         return f"The mode is `{session.mode}`; there are also {others}."
     if text not in MODES:
         return f"There is no such mode; choose one of {', '.join(f'`{mode}`' for mode in MODES)}."
-    session.record({"type": "config", "id": "mode", "value": text})
+    await _choose(turn, "mode", text)
     return f"The mode is `{text}` now."
+
+
+async def _choose(turn: "Turn", option_id: str, value: str) -> None:
+    for update in await turn.config.choose(option_id, value, f"/{option_id}"):
+        turn.streamer.update(update)
 
 
 async def _plan(turn: "Turn", text: str) -> str:
@@ -198,7 +207,7 @@ async def _write(turn: "Turn", path: str, text: str) -> str:
 
 COMMANDS = (
     Command("help", "Lists what you can say to the agent itself.", _help),
-    Command("model", "Shows the model.", _model),
+    Command("model", "Shows the model, or chooses another.", _model, hint="model"),
     Command("mode", "Shows the mode, which says what you are asked about, or chooses another.", _mode, hint="mode"),
     Command("plan", "Shows the plan; with a task, plans it and changes nothing.", _plan, hint="task", plans=True),
     Command("compact", "Puts a summary in the place of the conversation.", _compact, hint="what to keep"),

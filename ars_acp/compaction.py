@@ -96,7 +96,8 @@ def is_too_long(turn: "Turn", error: ModelError) -> bool:
 
 def window(turn: "Turn") -> int:
     """The tokens that the turn's model can read."""
-    return WINDOW
+    known = turn.config.models.known(turn.model.name)
+    return known.window if known else WINDOW
 
 
 async def compact(turn: "Turn", keep: str | None = None, *, in_turn: bool = True, refused: bool = False) -> str | None:

@@ -200,8 +200,11 @@ class McpServers:
         listed = await link.tools()
         self._taken -= {tool.name for tool in server.tools}
         server.tools = tools_of(server.name, listed, self._taken, link.call, self._settings.mcp_call_seconds)
-        if len(server.tools) < len(listed):
-            self._log.warning("mcp.tools_left_out", server=server.name, count=len(listed) - len(server.tools))
+        left_out = len(listed) - len(server.tools)
+        if left_out:
+            self._say(
+                "warning", f"MCP server {server.name}: {left_out} of its tools are not offered", "too many or too large"
+            )
 
     def _heard(self, server: _Server, line: str) -> None:
         server.last_line = line[:LONGEST_LINE]

@@ -21,6 +21,7 @@ from ars_acp.tools.tool import Act, Tool, ToolContext, ToolResult
 LONGEST_NAME = 64
 LONGEST_DESCRIPTION = 4096
 LARGEST_SCHEMA = 64 * 1024
+MOST_TOOLS = 100  # of one server: providers take few more in all
 LARGEST_SHOWN = 8 * 1024 * 1024  # of an image, as the base64 text that it comes in
 SHOWN_ARGUMENTS = 16 * 1024
 
@@ -72,9 +73,14 @@ class McpTool(Tool):
 
 
 def tools_of(server: str, listed: Collection[Listed], taken: set[str], call: Call, seconds: float) -> list[Tool]:
-    """The tools of one server, under names that no other has (`taken` grows by them); oversized ones are left out."""
+    """The tools of one server, under names that no other has (`taken` grows by them).
+
+    What is too large or too many is left out.
+    """
     tools: list[Tool] = []
     for it in listed:
+        if len(tools) == MOST_TOOLS:
+            break
         if len(json.dumps(it.schema, default=str)) > LARGEST_SCHEMA:
             continue
         name = _named(server, it.name, taken)

@@ -8,7 +8,8 @@ Entries of the log, by `type` (each carries `at`, milliseconds of Unix time, but
     thought      text                               one piece of reasoning, as the client saw it
     text         text                               one piece of a reply, as the client saw it
     update       update                             any other session/update: tool calls, plans, notices
-    reply        finish, calls, usage, seconds      a reply has ended; calls are {id, name, arguments}
+    reply        finish, calls, usage, model, ...   a reply has ended; calls are {id, name, arguments}; usage is
+                                                    {input, output, cached?, thought?, cost? {amount, currency}}
     result       id, ok, text, code                 what the model reads of one tool call
     interrupted  reason, partialChars               a reply did not end; what was shown of it is kept
     turn         stop                               the prompt was answered
@@ -162,7 +163,17 @@ class Facts:
     title: str | None = None
     config: dict[str, str | bool] = field(default_factory=dict)
     prompts: int = 0
+    first_prompt: str = ""
     in_turn: bool = False
+    # Tokens of the last reply that was counted, the question's and its own.
+    used: int | None = None
+    _costs: dict[str, float] = field(default_factory=dict)
+    _currency: str = ""
+
+    @property
+    def cost(self) -> tuple[float, str] | None:
+        """What all replies with a price have cost, in the currency of the last one."""
+        return (self._costs[self._currency], self._currency) if self._currency else None
 
     def apply(self, entry: Entry) -> None:
         """Takes one entry that is not a piece of a reply, in the order of the log."""
@@ -172,14 +183,25 @@ class Facts:
             case "prompt":
                 self.prompts += 1
                 self.in_turn = True
+                if not self.first_prompt:
+                    texts = (block["text"] for block in entry.get("content", ()) if block.get("type") == "text")
+                    self.first_prompt = next(texts, "")[:2000]
             case "command":
                 self.in_turn = True
+            case "reply" if "usage" in entry:
+                self._count(entry["usage"])
             case "turn":
                 self.in_turn = False
             case "config":
                 self.config[entry["id"]] = entry["value"]
             case "title":
                 self.title = entry["title"]
+
+    def _count(self, usage: dict[str, Any]) -> None:
+        self.used = usage["input"] + usage["output"]
+        if cost := usage.get("cost"):
+            self._currency = cost["currency"]
+            self._costs[self._currency] = self._costs.get(self._currency, 0.0) + cost["amount"]
 
 
 @dataclass(eq=False)
@@ -202,6 +224,10 @@ class Session:
     always_allowed: set[str] = field(default_factory=set)
     instructions: str | None = None
     mcp: "McpServers | None" = None
+    # The config options that this client was last told; None until the session was answered.
+    told_options: list[dict[str, Any]] | None = None
+    # Models of which the person knows that we know nothing of them.
+    told_unknown: set[str] = field(default_factory=set)
     _idle: anyio.Event = field(default_factory=anyio.Event)
 
     @property

@@ -42,6 +42,7 @@ class Settings(BaseModel):
     proxy: str | None = None
     ca_file: str | None = None
     quirks: str | None = None
+    models_file: str | None = None
     max_tokens: int | None = Field(None, ge=1)
     temperature: float | None = Field(None, ge=0)
 
@@ -104,6 +105,8 @@ def load(arguments: Mapping[str, Any], environment: Mapping[str, str] | None = N
             if name and env.get(name):
                 chosen[field] = env[name]
     chosen.update({key: value for key, value in arguments.items() if value is not None})
+    if "models_file" not in chosen and (users := config_directory() / "models.toml").exists():
+        chosen["models_file"] = str(users)
     settings = checked(chosen)
     redact.add(settings.api_key.get_secret_value() if settings.api_key else None)
     return settings

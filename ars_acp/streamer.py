@@ -7,6 +7,7 @@ keeps up; when it does not, those that have arrived are joined, and that is the 
 
 import contextlib
 import json
+from collections.abc import Callable
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -34,12 +35,19 @@ class Streamer:
     """
 
     def __init__(
-        self, connection: Connection, session: Session, *, notices: bool = False, compactions: bool = False
+        self,
+        connection: Connection,
+        session: Session,
+        *,
+        notices: bool = False,
+        compactions: bool = False,
+        shows_thoughts: Callable[[], bool] = lambda: True,
     ) -> None:
         self._connection = connection
         self._session = session
         self._notices = notices
         self.compactions = compactions
+        self._shows_thoughts = shows_thoughts
         self._held: list[Piece] = []
         self._held_characters = 0
         self._waiting = False
@@ -124,7 +132,11 @@ class Streamer:
         number = self._session.record_pieces(pieces)
         previous = self._session.sent
         lines = []
+        hidden = None if self._shows_thoughts() else "thought"
         for kind, text in pieces:
+            if kind == hidden:
+                number += 1
+                continue
             lines.append(
                 b'%b%b}},"_meta":{"ars/seq":%d,"ars/prev":%d}}}\n'
                 % (self._heads[kind], _quoted(text), number, previous)
@@ -133,7 +145,8 @@ class Streamer:
             number += 1
         self._session.sent = previous
         self.updates += len(lines)
-        self._send(b"".join(lines))
+        if lines:
+            self._send(b"".join(lines))
 
     def _send(self, lines: bytes) -> None:
         # A client that is gone is told of by the reader, which ends the turn; what it missed is in the log.

@@ -8,13 +8,14 @@ result.
 import contextlib
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anyio import get_cancelled_exc_class
 
 from acp_wire.errors import RpcError
-from ars_acp import calls, compaction, prompt, steering
+from ars_acp import calls, compaction, prompt, steering, usage
 from ars_acp.blocks import Takes, for_model
+from ars_acp.config import SessionConfig
 from ars_acp.errors import LLM_STREAM_INTERRUPTED, rpc_error
 from ars_acp.hands import Hands, HandsError
 from ars_acp.log import Log
@@ -25,6 +26,9 @@ from ars_acp.steering import Inbox
 from ars_acp.streamer import Streamer
 from ars_acp.tools import offered
 from ars_acp.tools.tool import Tool, ToolLimits
+
+if TYPE_CHECKING:
+    from ars_acp.catalog import Known
 
 STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "refusal": "refusal", "tool_calls": "end_turn"}
 
@@ -43,6 +47,7 @@ class Turn:
     settings: Settings
     limits: ToolLimits
     log: Log
+    config: SessionConfig
     takes: Takes
     inbox: Inbox
     tools: list[Tool] = field(default_factory=list)
@@ -125,6 +130,7 @@ def _tools(turn: Turn) -> list[Tool]:
 async def _next_reply(turn: Turn) -> Reply:
     """One reply. A conversation that has become too long for it is compacted first, once in a turn."""
     turn.tools = _tools(turn)
+    turn.model, turn.takes = turn.config.model(), turn.config.takes()  # as chosen by now
     if compaction.is_due(turn, compaction.size_of(*_request(turn))):
         await compaction.compact(turn)
     steering.join(turn)  # what was said last is in no summary
@@ -176,6 +182,7 @@ async def _one_reply(turn: Turn) -> Reply:
     if reply.usage is not None:
         turn.spent.update({name: count for name, count in asdict(reply.usage).items() if count is not None})
     session.size.counted(size, reply.usage)
+    usage.tell(streamer, session, turn.model.name, _known(turn), counted=reply.usage is not None)
     _log_reply(turn, reply)
     return reply
 
@@ -207,10 +214,15 @@ def _reply_entry(turn: Turn, reply: Reply) -> Entry:
         call_id = f"{turn.session.next_id('call')}_{position}"
         turn.open_calls[call_id] = call
         made.append({"id": call_id, "name": call.name, "arguments": calls.sound_arguments(call.arguments)})
-    entry: Entry = {"type": "reply", "finish": reply.finish, "calls": made, "seconds": round(reply.seconds, 3)}
+    entry: Entry = {"type": "reply", "finish": reply.finish, "calls": made, "model": turn.model.name}
+    entry["seconds"] = round(reply.seconds, 3)
     if reply.usage is not None:
-        entry["usage"] = {"input": reply.usage.input, "output": reply.usage.output}
+        entry["usage"] = usage.entry(reply.usage, _known(turn))
     return entry
+
+
+def _known(turn: Turn) -> "Known | None":
+    return turn.config.models.known(turn.model.name)
 
 
 def _log_reply(turn: Turn, reply: Reply) -> None:

@@ -13,15 +13,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.peer import Peer, chunks, first_update, messages, prompt_params, timed_messages
+from event_log.stores import open_store
 
 ROOT = Path(__file__).parent.parent
 TOKENS = 5000
 SESSIONS = 20
+ENTRIES = 10_000
 FAST = f"mode:ok{TOKENS}"
 
 
@@ -48,6 +50,7 @@ class Bench:
 
     def __init__(self, port: int, home: Path, runs: int) -> None:
         self.runs = runs
+        self.sessions = home / ".local/state/ars-acp/sessions"
         self._environment = {
             "HOME": str(home),
             "OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1",
@@ -238,6 +241,30 @@ def growth(bench: Bench) -> Iterator[Figure]:
     yield Figure("50th prompt ÷ first, agent CPU", statistics.median(ratios), 1.3, "×")
 
 
+def load(bench: Bench) -> Iterator[Figure]:
+    """How long `session/load` takes in a process that has done nothing else yet."""
+
+    def stored(tokens: int) -> str:
+        with bench.agent(f"mode:ok{tokens}") as peer:
+            return warmed(peer)
+
+    def loaded(session: str) -> float:
+        with bench.agent("mode:ok20") as peer:
+            began = time.perf_counter()
+            peer.call("session/load", {"sessionId": session, "cwd": "/", "mcpServers": []})
+            return (time.perf_counter() - began) * 1000
+
+    long = stored(ENTRIES)
+    yield Figure(f"session/load, {ENTRIES:,} entries in one turn", bench.median(lambda: loaded(long)), 300, "ms")
+    many = stored(2)
+    with closing(open_store(f"jsonl:{bench.sessions}").open(many)) as log:
+        turn = [entry for _, entry in log.read(1)]
+        for _ in range(ENTRIES // len(turn)):
+            log.append(turn)
+    name = f"session/load, {ENTRIES:,} entries in {ENTRIES // len(turn):,} turns"
+    yield Figure(name, bench.median(lambda: loaded(many)), 300, "ms")
+
+
 def ends(bench: Bench) -> Iterator[Figure]:
     def cancelled() -> float:
         with bench.agent("mode:rate100x100000") as peer:
@@ -270,6 +297,7 @@ SECTIONS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "many_sessions": many_sessions,
     "memory": memory,
     "growth": growth,
+    "load": load,
     "ends": ends,
 }
 

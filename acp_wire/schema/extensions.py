@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from acp_wire.schema._base import Model, OptionalText, Strings
+from acp_wire.schema._base import Empty, Model, OfSession, OptionalText, Strings
 from acp_wire.schema.content import ContentBlock
 from acp_wire.schema.session import McpServers
 
@@ -27,3 +27,12 @@ class ForkSessionRequest(Model):
     mcp_servers: McpServers = Field(default_factory=list)
     additional_directories: Strings = Field(default_factory=list)
     system_prompt: Any = None
+
+
+class SetSessionModelRequest(OfSession):
+    """`session/set_model` of older clients, from before models were config options."""
+
+    model_id: str
+
+
+SetSessionModelResponse = Empty

@@ -25,6 +25,7 @@ class ModelConfig:
     retry_after_cap_seconds: float = 60.0
     max_tokens: int | None = None
     temperature: float | None = None
+    effort: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     proxy: str | None = field(default=None, repr=False)
     ca_file: str | None = None

@@ -4,6 +4,7 @@ The one module that imports `openai`, which costs 0.4 s: it is imported late, in
 ways: the package's own transform costs 0.17 ms a message, and its parser 90 µs a chunk.
 """
 
+import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any
@@ -36,6 +37,10 @@ BODY_ERRORS = (
     OSError,
     EOFError,
     anyio.EndOfStream,
+)
+# Models of other kinds, which share the list with those that a conversation is possible with.
+NO_CHAT = re.compile(
+    r"embed|whisper|\btts|dall-e|moderation|realtime|transcribe|\bsora|davinci|babbage|\bimage|-image|rerank", re.I
 )
 STREAM_HEADERS = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
 
@@ -85,16 +90,17 @@ class Endpoint:
         )
         return Response(await self._request(call))
 
-    async def first_model(self) -> str:
-        """The name of the first model that the endpoint lists."""
+    async def models(self) -> list[str]:
+        """The names of the models that the endpoint lists, at least one; those that cannot chat are left out."""
         response = await self._request(self._client.get("/models", cast_to=httpx2.Response))
         try:
-            listed = orjson.loads(response.content)["data"]
-            return str(listed[0]["id"])
+            names = [str(model["id"]) for model in orjson.loads(response.content)["data"]]
         except (ValueError, LookupError, TypeError):
-            raise self._faults.unusable(
-                "no_model", "the model's endpoint lists no model; name one in the settings"
-            ) from None
+            names = []
+        chatting = [name for name in dict.fromkeys(names) if name and not NO_CHAT.search(name)]
+        if not (chatting or names):
+            raise self._faults.unusable("no_model", "the model's endpoint lists no model; name one in the settings")
+        return chatting or names
 
     async def rehearse(self, body: bytes) -> None:
         """Carries out one request on the transport it was built with, so that no first time is left for a real one."""

@@ -96,6 +96,14 @@ class Model(Protocol):
         """The model's name; asks the endpoint for its first where none was configured. Raises ModelError."""
         ...
 
+    async def names(self) -> list[str]:
+        """The names that `variant` takes, as the endpoint lists them. Raises ModelError."""
+        ...
+
+    def variant(self, name: str, effort: str | None) -> "Model":
+        """The model of that name at the same place, over the same connections; `effort` is a level of thought."""
+        ...
+
     async def aclose(self) -> None:
         """Lets go of connections. Streams still open end with an error."""
         ...

@@ -4,6 +4,7 @@ import gc
 import json
 import time
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -32,6 +33,10 @@ class OpenAIModel:
         self._faults = Faults(config.secrets)
         self._endpoint: Endpoint | None = None
         self._warming = anyio.Lock()
+        self._listed: list[str] = []
+        self._listing = anyio.Lock()
+        # Of a variant: the model whose connections it uses.
+        self._origin: OpenAIModel | None = None
 
     @property
     def quirks(self) -> Quirks:
@@ -55,6 +60,20 @@ class OpenAIModel:
         except Fault as fault:
             error = fault.error
         raise error
+
+    async def names(self) -> list[str]:
+        """See `Model.names`."""
+        try:
+            return await self._names()
+        except Fault as fault:
+            error = fault.error
+        raise error
+
+    def variant(self, name: str, effort: str | None) -> "OpenAIModel":
+        """See `Model.variant`."""
+        other = OpenAIModel(replace(self.config, model=name, effort=effort))
+        other._origin = self._origin or self
+        return other
 
     async def stream(
         self, messages: list[dict[str, Any]], tools: list[dict[str, Any]]
@@ -100,7 +119,13 @@ class OpenAIModel:
         await self._resolve()
         config, quirks = self.config, self.quirks
         body = request_body(
-            quirks, self.name, messages, tools, max_tokens=config.max_tokens, temperature=config.temperature
+            quirks,
+            self.name,
+            messages,
+            tools,
+            max_tokens=config.max_tokens,
+            temperature=config.temperature,
+            effort=config.effort,
         )
         text_calls = TextCalls(tools) if quirks.tool_text and tools else None
         asked_at = anyio.current_time()
@@ -108,10 +133,18 @@ class OpenAIModel:
 
     async def _resolve(self) -> str:
         if not self.name:
-            self.name = await (await self._ready()).first_model()
+            self.name = (await self._names())[0]
         return self.name
 
+    async def _names(self) -> list[str]:
+        async with self._listing:
+            if not self._listed:
+                self._listed = await (await self._ready()).models()
+            return self._listed
+
     async def _ready(self) -> "Endpoint":
+        if self._origin is not None:
+            return await self._origin._ready()
         if self._endpoint is None:
             async with self._warming:
                 if self._endpoint is None:

@@ -23,6 +23,8 @@ class Quirks:
     images: bool = False
     audio: bool = False
     tool_text: bool = False  # calls leak into the text and are repaired
+    effort: str | None = "reasoning_effort"  # the field that takes a level of thought; "reasoning": {"effort": ...}
+    effort_with_tools: str | None = None  # the one level with which it takes tools; sent with them, whatever is chosen
 
     def fits(self, base_url: str, model: str) -> bool:
         """Whether this row is for that endpoint."""
@@ -35,13 +37,24 @@ _OPENAI_URL = r"//(api\.openai\.com|[^/]*\.azure\.com)"
 _REASONING = replace(
     _OPENAI, name="openai-reasoning", model=r"(^|/)(o[1-9]|gpt-(?:[5-9]|[1-9]\d))(?![^-.:])", temperature=False
 )
+# From GPT-5.2 on OpenAI's own chat completions refuse tools together with any other level of thought than none.
+_NO_THOUGHT = replace(
+    _REASONING,
+    name="openai-no-thought",
+    url=_OPENAI_URL,
+    model=r"(^|/)gpt-(5\.[2-9]|5\.\d\d|[6-9]|[1-9]\d)(?!\d)(?!.*chat)",
+    system_role="developer",
+    effort=None,
+    effort_with_tools="none",
+)
 
 _AUDIO = replace(_OPENAI, name="openai-audio", model=r"(^|/)gpt-(4o-(mini-)?)?audio", images=False, audio=True)
 
 ROWS = (
-    Quirks("openrouter", url=r"//openrouter\.ai", reasoning_back="reasoning", images=True),
-    Quirks("claude", url=r"//api\.anthropic\.com", max_tokens="max_completion_tokens", images=True),
-    Quirks("deepseek", url=r"//api\.deepseek\.com", reasoning_back="reasoning_content"),
+    Quirks("openrouter", url=r"//openrouter\.ai", reasoning_back="reasoning", images=True, effort="reasoning"),
+    Quirks("claude", url=r"//api\.anthropic\.com", max_tokens="max_completion_tokens", images=True, effort=None),
+    Quirks("deepseek", url=r"//api\.deepseek\.com", reasoning_back="reasoning_content", effort=None),
+    _NO_THOUGHT,
     replace(_AUDIO, url=_OPENAI_URL),
     replace(_REASONING, url=_OPENAI_URL, system_role="developer"),
     replace(_OPENAI, url=_OPENAI_URL),
@@ -73,6 +86,7 @@ def request_body(
     *,
     max_tokens: int | None = None,
     temperature: float | None = None,
+    effort: str | None = None,
 ) -> dict[str, Any]:
     """The body of a streaming chat completions request as such an endpoint wants it. The arguments stay untouched."""
     body: dict[str, Any] = {"model": model, "messages": _messages(quirks, messages), "stream": True}
@@ -88,6 +102,10 @@ def request_body(
         body[quirks.max_tokens] = max_tokens
     if temperature is not None and quirks.temperature:
         body["temperature"] = temperature
+    if tools and quirks.effort_with_tools:
+        body["reasoning_effort"] = quirks.effort_with_tools
+    elif effort is not None and quirks.effort is not None:
+        body[quirks.effort] = {"effort": effort} if quirks.effort == "reasoning" else effort
     return body
 
 

@@ -41,6 +41,14 @@ class ScriptedModel:
         """See `Model.resolve_name`."""
         return self.name
 
+    async def names(self) -> list[str]:
+        """See `Model.names`: there is no other."""
+        return [self.name]
+
+    def variant(self, name: str, effort: str | None) -> "ScriptedModel":
+        """See `Model.variant`: it plays the same, however hard it thinks."""
+        return self
+
     async def aclose(self) -> None:
         """See `Model.aclose`: there is nothing to let go."""
 

@@ -66,6 +66,10 @@ def test_a_schema_that_would_fill_the_conversation_is_left_out() -> None:
     assert made("t", schema={"type": "object", "description": "x" * 70_000}) == []
 
 
+def test_more_tools_than_a_provider_takes_are_left_out() -> None:
+    assert len(made(*map(str, range(150)))) == 100
+
+
 def test_arguments_are_any_object_and_nothing_else() -> None:
     [tool] = made("t")
     assert tool.check({"model_config": 1, "_x": [None]}).model_dump() == {"model_config": 1, "_x": [None]}

@@ -137,8 +137,10 @@ class Talk:
 
 
 @contextlib.asynccontextmanager
-async def talk(editor: Editor, project: Path, env: dict[str, str], record: Path) -> AsyncIterator[Talk]:
-    """The agent, started by the SDK, with one session."""
+async def talk(
+    editor: Editor, project: Path, env: dict[str, str], record: Path, load: str | None = None
+) -> AsyncIterator[Talk]:
+    """The agent, started by the SDK, with a new session, or with one that is loaded."""
     command, *arguments = tapped(record)
     to_nobody = {"stderr": asyncio.subprocess.DEVNULL}
     with anyio.fail_after(20):
@@ -147,7 +149,11 @@ async def talk(editor: Editor, project: Path, env: dict[str, str], record: Path)
         ) as (connection, child):
             it = Talk(connection, child)
             await connection.initialize(protocol_version=1, client_capabilities=CAPABILITIES)
-            it.session = (await connection.new_session(cwd=str(project), mcp_servers=[])).session_id
+            if load is None:
+                it.session = (await connection.new_session(cwd=str(project), mcp_servers=[])).session_id
+            else:
+                await connection.load_session(cwd=str(project), session_id=load, mcp_servers=[])
+                it.session = load
             yield it
 
 
@@ -233,3 +239,26 @@ async def test_a_form_is_shown_and_its_answer_reaches_the_model(
     assert [list(form.requested_schema.properties) for form in editor.forms] == [["answer"]]
     assert "Ada" in results(model)[0]
     checked(tmp_path / "wire")
+
+
+async def test_a_loaded_session_is_shown_again_and_goes_on(
+    model: ModelServer, project: Path, endpoint: dict[str, str], tmp_path: Path
+):
+    model.script = Script.parse(f"{FIX}=== turn\nsay: Again.")
+    async with talk(Editor(), project, endpoint, tmp_path / "wire") as it:
+        await it.prompt("Fix the greeting")
+        session = it.session
+
+    editor = Editor()
+    async with talk(editor, project, endpoint, tmp_path / "again", load=session) as it:
+        kinds = [update.session_update for update in editor.updates]
+        assert await it.prompt("And now?") == "end_turn"
+        listed = await it.connection.list_sessions(cwd=str(project))
+
+    shown = [kind for kind in kinds if kind.endswith("_chunk") or kind == "tool_call"]
+    assert shown == ["user_message_chunk", *["tool_call"] * 4, "agent_message_chunk"]
+    assert editor.text() == "Done.Again."
+    assert [info.session_id for info in listed.sessions] == [session]
+    assert "Fix the greeting" in [it["content"] for it in model.chats()[-1].body["messages"]]
+    for record in ("wire", "again"):
+        checked(tmp_path / record)

@@ -136,7 +136,8 @@ async def test_text_is_the_same_however_its_bytes_are_cut(tmp_path: Path, record
                 await client.taken()
                 line, writes = line[size:], writes + 1
             await client.answer(f"p{len(said)}")
-            shown = "".join(it["update"]["content"]["text"] for it in client.updates[first:])
+            chunks = [it["update"] for it in client.updates[first:] if "messageId" in it["update"]]
+            shown = "".join(chunk["content"]["text"] for chunk in chunks)
             said.append((text, shown))
         client.lenient = True
         client.write(ping(1) + b"\n" + ping(2) + b"\n" + ping(3) + ping(4) + b"\n" + ping(5) + b"\n")

@@ -64,6 +64,7 @@ async def cancelled_after(client: Client, delay: float) -> str:
     # Whatever came after the answer to the cancelled prompt would be here too.
     shown = client.updates[client.answers[int, running.request_id].updates :]
     late = [it["update"] for it in shown if it["sessionId"] == session_id]
+    late = [update for update in late if update["sessionUpdate"] != "session_info_update"]  # the next turn's title
     begun = {update["toolCallId"] for update in turn.updates if update["sessionUpdate"] == "tool_call"}
     ended = {update["toolCallId"] for update in turn.results}
     if turn.stop != "cancelled":

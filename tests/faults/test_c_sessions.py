@@ -35,7 +35,7 @@ async def test_sessions_do_not_mix_and_prompts_of_one_wait(tmp_path: Path, recor
         # The second one has shown nothing before the first one's answer.
         after = client.answers[int, first.request_id].updates
         texts = [
-            "".join(it["update"]["content"]["text"] for it in part)
+            "".join(it["update"]["content"]["text"] for it in part if "messageId" in it["update"])
             for part in (client.updates[first.first : after], client.updates[after:])
         ]
     queued = texts == ["first of the two prompts", "second"] and [turn.stop for turn in both] == ["end_turn"] * 2

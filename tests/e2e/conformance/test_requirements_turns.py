@@ -66,7 +66,8 @@ async def prompted(client: Client, *blocks: Json) -> Json:
 async def test_a_resource_link_is_taken(tmp_path: Path):
     async with playing(tmp_path, "=== turn\nsay: $prompt\n") as client:
         answer = await prompted(client, {"type": "resource_link", "uri": "file:///project/a.txt", "name": "a.txt"})
-        text = "".join(it["update"]["content"]["text"] for it in client.updates)
+        chunks = [it["update"] for it in client.updates if "messageId" in it["update"]]
+        text = "".join(chunk["content"]["text"] for chunk in chunks)
     assert answer["result"] == {"stopReason": "end_turn"}
     assert "file:///project/a.txt" in text
 
