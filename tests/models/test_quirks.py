@@ -95,3 +95,35 @@ def test_strict_stays_only_where_it_is_understood():
 def test_every_row_makes_a_body_that_is_json():
     for row in ROWS:
         assert json.loads(json.dumps(request_body(row, "m", PROMPT, TOOLS)))["stream"] is True
+
+
+@pytest.mark.parametrize(
+    ("row", "sent"),
+    [
+        ("default", {"reasoning_effort": "high"}),
+        ("openrouter", {"reasoning": {"effort": "high"}}),
+        ("claude", {}),
+        ("deepseek", {}),
+        ("openai-no-thought", {"reasoning_effort": "none"}),
+    ],
+)
+def test_a_level_of_thought_goes_where_the_row_takes_it(row: str, sent: dict[str, object]):
+    made = request_body(quirks_for("", "", row), "m", PROMPT, TOOLS, effort="high")
+    assert {key: made[key] for key in ("reasoning_effort", "reasoning") if key in made} == sent
+
+
+@pytest.mark.parametrize(
+    ("model", "row"),
+    [
+        ("gpt-5.2", "openai-no-thought"),
+        ("gpt-5.10-mini", "openai-no-thought"),
+        ("gpt-6", "openai-no-thought"),
+        ("gpt-5.2-chat-latest", "openai-reasoning"),
+        ("gpt-5.1", "openai-reasoning"),
+        ("gpt-5", "openai-reasoning"),
+        ("gpt-4.1", "openai"),
+    ],
+)
+def test_openais_later_models_take_tools_only_without_thought(model: str, row: str):
+    assert quirks_for("https://api.openai.com/v1", model).name == row
+    assert quirks_for("https://openrouter.ai/api/v1", model).name == "openrouter"
