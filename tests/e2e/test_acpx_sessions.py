@@ -74,3 +74,20 @@ async def test_cancel_without_a_turn_is_no_error(acpx: Acpx, model: ModelServer,
     assert cancelled.code == 0
     assert await said(acpx, "First?") == "One."
     checked(record)
+
+
+async def test_the_mode_and_an_option_are_set(acpx: Acpx, model: ModelServer, record: Path):
+    model.script = Script.parse('=== turn\ncall write_file {"path": "a.txt", "content": "x"}\n--- step\nsay: Done.')
+    await acpx("sessions", "new")
+
+    mode = await acpx("set-mode", "read-only")
+    option = await acpx("set", "mode", "full")
+
+    assert (mode.code, option.code) == (0, 0), mode.err + option.err
+    # What acpx itself would deny it is told to let through; the agent asks for nothing any more.
+    ran = await acpx("--approve-all", "--format", "quiet", "Write")
+    assert (ran.code, ran.out.strip()) == (0, "Done."), ran.err
+    assert (acpx.cwd / "a.txt").read_text() == "x"
+    said_on_the_wire = checked(record)
+    assert {"session/set_mode", "session/set_config_option"} <= set(methods(said_on_the_wire, "client"))
+    assert "session/request_permission" not in methods(said_on_the_wire, "agent")

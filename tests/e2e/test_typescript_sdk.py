@@ -103,9 +103,10 @@ async def test_two_connections_do_all_that_there_is(
     assert told["unknown"] == -32002
     # Modes and options, each as they were offered.
     opened = told["opened"]
-    modes = [it["id"] for it in opened.get("modes", {}).get("availableModes", [])]
+    modes = [it["id"] for it in opened["modes"]["availableModes"]]
+    assert {"boolean", "select"} == {it["type"] for it in opened["configOptions"]}
     assert told.all("mode") == [[it, {}] for it in modes]
-    options = [it["id"] for it in opened.get("configOptions", [])]
+    options = [it["id"] for it in opened["configOptions"]]
     assert [it for it, _ in told.all("option")] == options
     assert all([it["id"] for it in answer["configOptions"]] == options for _, answer in told.all("option"))
     # The second one: load, going on, list, delete.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conformance.support import INVALID_PARAMS, METHOD_NOT_FOUND, Json, code, playing, shown
+from tests.e2e.conformance.support import INVALID_PARAMS, Json, code, playing, shown
 from tests.support.hands import EVERYTHING, Hands
 from tests.support.process import Client
 
@@ -38,9 +38,6 @@ async def test_each_mode_that_is_offered_can_be_chosen(tmp_path: Path):
     async with playing(tmp_path) as client:
         session = await opened(client)
         set_mode = {"sessionId": session["sessionId"], "modeId": "ask"}
-        if "modes" not in session:
-            assert await code(client, "session/set_mode", set_mode) == METHOD_NOT_FOUND
-            return
         ids = [it["id"] for it in session["modes"]["availableModes"]]
         assert session["modes"]["currentModeId"] in ids
         for mode in [*ids, ids[0]]:
@@ -56,7 +53,7 @@ async def test_a_mode_that_is_not_offered_is_refused(mode: str, tmp_path: Path):
     async with playing(tmp_path) as client:
         session = await opened(client)
         found = await code(client, "session/set_mode", {"sessionId": session["sessionId"], "modeId": mode})
-    assert found == (INVALID_PARAMS if "modes" in session else METHOD_NOT_FOUND)
+    assert found == INVALID_PARAMS
 
 
 @pytest.mark.requirement("CONFIG-001")
@@ -64,7 +61,7 @@ async def test_a_mode_that_is_not_offered_is_refused(mode: str, tmp_path: Path):
 async def test_rule_10_a_chosen_option_is_answered_with_all_and_agrees_with_the_mode(tmp_path: Path):
     async with playing(tmp_path, hands=Hands(SWITCHES)) as client:
         session = await opened(client)
-        options = session.get("configOptions", [])
+        options = session["configOptions"]
         ids = [it["id"] for it in options]
         for option in options:
             for value in values(option):
@@ -90,15 +87,14 @@ async def test_rule_10_a_chosen_option_is_answered_with_all_and_agrees_with_the_
 async def test_an_option_or_a_value_that_is_not_offered_is_refused(tmp_path: Path):
     async with playing(tmp_path, hands=Hands(SWITCHES)) as client:
         session = await opened(client)
-        expected = INVALID_PARAMS if session.get("configOptions") else METHOD_NOT_FOUND
         wrong: list[Json] = [{"configId": "no-such", "value": "x"}]
-        for option in session.get("configOptions", []):
+        for option in session["configOptions"]:
             wrong.append({"configId": option["id"], "value": "no-such-value"})
             if option["type"] == "select":
                 wrong.append({"configId": option["id"], "type": "boolean", "value": True})
         for params in wrong:
             found = await code(client, "session/set_config_option", {"sessionId": session["sessionId"], **params})
-            assert found == expected, params
+            assert found == INVALID_PARAMS, params
 
 
 @pytest.mark.requirement("CONFIG-003")
@@ -109,5 +105,5 @@ async def test_switches_are_offered_to_a_client_that_shows_them(can: bool, tmp_p
         load = {"sessionId": session["sessionId"], "cwd": "/project", "mcpServers": []}
         again = await client.request("session/load", load)
     for answer in (session, again):
-        kinds = {it["type"] for it in answer.get("configOptions", [])}
-        assert kinds <= ({"select", "boolean"} if can else {"select"})
+        kinds = {it["type"] for it in answer["configOptions"]}
+        assert kinds == ({"select", "boolean"} if can else {"select"})

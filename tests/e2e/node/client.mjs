@@ -131,6 +131,7 @@ await connected(async (agent, seen) => {
     const value = option.type === "boolean" ? { type: "boolean", value: !option.currentValue } : { value: option.currentValue };
     const params = { sessionId, configId: option.id, ...value };
     tell("option", [option.id, await agent.request(ask.session.setConfigOption, params)]);
+    if (value.type) await agent.request(ask.session.setConfigOption, { ...params, value: option.currentValue });
   }
   if (opened.modes) {
     await agent.request(ask.session.setMode, { sessionId, modeId: opened.modes.currentModeId });
