@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from anyio import get_cancelled_exc_class
 
 from acp_wire import build
+from ars_acp import usage
 from ars_acp.models.model import ModelError, Reply, Retrying, Usage
 from ars_acp.session import UNDERSTOOD
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 Message = dict[str, Any]
 # Tokens of a window that nobody has told us.
-WINDOW = 128_000
+WINDOW = usage.UNKNOWN_WINDOW
 # How full a window may be before a request, and how much of it the conversation takes that is to be summed up.
 FULL, SUMMED_UP = 0.9, 0.6
 BYTES_PER_TOKEN = 4.0
@@ -50,10 +51,10 @@ class Size:
         self._bytes = 0
         self._tokens = 0
 
-    def counted(self, size: int, usage: Usage | None) -> None:
+    def counted(self, size: int, tokens: Usage | None) -> None:
         """The provider has counted a request of `size` bytes."""
-        if usage is not None and usage.input > 0:
-            self._bytes, self._tokens = size, usage.input
+        if tokens is not None and tokens.input > 0:
+            self._bytes, self._tokens = size, tokens.input
 
     @property
     def rate(self) -> float:
@@ -128,8 +129,8 @@ async def compact(turn: "Turn", keep: str | None = None, *, in_turn: bool = True
         return told.ended("failed", "the summary is no shorter than what it stands for")
     entry: Entry = {"type": "compaction", "id": told.id, "summary": text, "kept": kept, "model": turn.model.name}
     if reply.usage is not None:
-        entry["usage"] = {"input": reply.usage.input, "output": reply.usage.output}
-        turn.spent.update(entry["usage"])
+        entry["usage"] = usage.entry(reply.usage, turn.config.models.known(turn.model.name))
+        turn.spent.update({"input": reply.usage.input, "output": reply.usage.output})
     turn.session.record(entry)
     turn.session.size = Size()
     turn.log.info("session.compacted", session=turn.session.id, gained=gained, kept=kept)

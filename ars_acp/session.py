@@ -189,7 +189,10 @@ class Facts:
             case "command":
                 self.in_turn = True
             case "reply" if "usage" in entry:
-                self._count(entry["usage"])
+                self.used = entry["usage"]["input"] + entry["usage"]["output"]
+                self._pay(entry["usage"])
+            case "compaction" if "usage" in entry:
+                self._pay(entry["usage"])
             case "turn":
                 self.in_turn = False
             case "config":
@@ -197,8 +200,7 @@ class Facts:
             case "title":
                 self.title = entry["title"]
 
-    def _count(self, usage: dict[str, Any]) -> None:
-        self.used = usage["input"] + usage["output"]
+    def _pay(self, usage: dict[str, Any]) -> None:
         if cost := usage.get("cost"):
             self._currency = cost["currency"]
             self._costs[self._currency] = self._costs.get(self._currency, 0.0) + cost["amount"]

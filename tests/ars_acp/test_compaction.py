@@ -9,7 +9,7 @@ from acp_wire import methods
 from acp_wire.errors import RpcError
 from ars_acp.compaction import LONGEST, Size, size_of, transcript
 from ars_acp.models.model import Usage
-from ars_acp.session import SUMMARY, UNDERSTOOD, History
+from ars_acp.session import SUMMARY, UNDERSTOOD, Facts, History
 from tests.support.in_memory import FILES, House, house
 
 COMPACTIONS = {**FILES, "session": {"compaction": {}, "notices": {}}}
@@ -219,6 +219,14 @@ say: done
         again = type(stored)(stored.id, stored.log, "ask")
         again.fold()
         assert again.history.messages == messages_of(it)
+
+
+def test_what_a_summary_cost_counts_and_its_tokens_are_none_of_the_context() -> None:
+    facts = Facts()
+    cost = {"amount": 0.5, "currency": "USD"}
+    facts.apply({"type": "reply", "usage": {"input": 100, "output": 10, "cost": cost}})
+    facts.apply({"type": "compaction", "usage": {"input": 7000, "output": 70, "cost": cost}})
+    assert (facts.used, facts.cost) == (110, (1.0, "USD"))
 
 
 def test_calls_before_a_compaction_take_no_more_results() -> None:

@@ -13,7 +13,7 @@ from ars_acp.session import Facts
 from tests.support.in_memory import House, house
 
 Json = dict[str, Any]
-PRICED = "[[model]]\npattern = '^scripted$'\nwindow = 1000\n"
+PRICED = "[[model]]\npattern = '^scripted$'\nwindow = 100000\n"
 PRICED += "price = { input = 2, cached = 0.5, output = 8, currency = 'EUR' }\n"
 TWO = "=== turn repeat\nsay: one\nusage 100 10\ncall unheard_of\n--- step\nsay: two\nusage 200 20 50 5\n"
 
@@ -60,7 +60,7 @@ async def test_each_reply_is_told_with_the_window_and_the_cost_so_far(priced: st
     async with house(TWO, models_file=priced) as it:
         await it.prompt()
         first, second = told(it)
-        assert (first["used"], first["size"], first["cost"]["currency"]) == (110, 1000, "EUR")
+        assert (first["used"], first["size"], first["cost"]["currency"]) == (110, 100_000, "EUR")
         assert first["cost"]["amount"] == pytest.approx(0.00028)
         assert (second["used"], second["cost"]["amount"]) == (220, pytest.approx(0.00028 + 0.000485))
         replies = [entry for entry in it.entries() if entry["type"] == "reply"]
