@@ -45,7 +45,7 @@ class Streamer:
     ) -> None:
         self._connection = connection
         self._session = session
-        self._notices = notices
+        self.notices = notices
         self.compactions = compactions
         self._shows_thoughts = shows_thoughts
         self._held: list[Piece] = []
@@ -122,7 +122,7 @@ class Streamer:
 
     def tell(self, severity: str, title: str, description: str | None = None) -> None:
         """Makes something visible: a notice where the client has them, else a thought."""
-        if self._notices:
+        if self.notices:
             self.update(build.notice(severity, title, description))
         else:
             text = f"{title}: {description}" if description else title

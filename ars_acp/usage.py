@@ -41,7 +41,8 @@ def update(facts: Facts, known: "Known | None") -> Json:
 
 def tell(streamer: "Streamer", session: Session, name: str, known: "Known | None", *, counted: bool) -> None:
     """After a reply: what is used by now, if it was `counted`, and once that nothing is known of the model."""
-    if known is None and name not in session.told_unknown:
+    # Only as a notice: this is not worth a thought in the middle of an answer.
+    if known is None and streamer.notices and name not in session.told_unknown:
         assumed = f"a context window of {UNKNOWN_WINDOW:,} tokens and no images; a models.toml can say more"
         streamer.tell("info", f"Nothing is known of the model {name}", f"assuming {assumed}")
         session.told_unknown.add(name)

@@ -88,3 +88,17 @@ async def test_a_reply_that_counts_nothing_and_a_model_without_a_price_are_told_
         assert told(it) == []
         await it.prompt()
         assert told(it) == [{"sessionUpdate": "usage_update", "used": 7, "size": 128_000}]
+
+
+@pytest.mark.parametrize("notices", [True, False])
+async def test_that_nothing_is_known_of_a_model_is_told_once_where_there_are_notices(notices: bool) -> None:
+    told_of = {"capabilities": {"session": {"notices": {}} if notices else {}}}
+    settings = {"script": None, "base_url": "http://127.0.0.1:9/v1", "model": "nobody-knows"}
+    async with house(TWO.replace("usage 100 10", ""), **told_of, **settings) as it:
+        it.agent._models.base().name = "nobody-knows"
+        await it.prompt()
+        await it.prompt()
+        shown = [p["update"] for p in it.client.updates]
+        titles = [update["title"] for update in shown if update["sessionUpdate"] == "notice"]
+        assert titles == (["Nothing is known of the model nobody-knows"] if notices else [])
+        assert it.said("agent_thought_chunk") == ""
