@@ -58,7 +58,7 @@ class History:
                 self.messages.append({"role": "user", "content": entry["text"]})
             case "reply":
                 self._close_reply(entry["calls"])
-            case "result":
+            case "result" if entry["id"] in self._open:
                 self._place(entry["id"], entry["text"])
             case "interrupted":
                 self._text.append(f"\n[This reply was interrupted: {entry['reason']}]")
