@@ -11,6 +11,7 @@ import anyio
 
 from acp_wire.connection import Call, Connection
 from acp_wire.errors import AUTH_REQUIRED, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, NOT_FOUND, RpcError
+from acp_wire.methods import INITIALIZE
 from ars_acp import __version__
 from ars_acp.errors import LLM_ERROR, SettingsError, invalid_message, rpc_error
 from ars_acp.log import Log
@@ -108,6 +109,7 @@ class Agent:
     def received(self, call: Call) -> None:
         """Runs in wire order, before the request's task: what a later line may refer to is known from here on."""
         if call.method == "initialize":
+            INITIALIZE.params(call.raw)  # refused here, it has initialized nothing
             self._initialized = True
         elif not self._initialized:
             raise invalid_message(INVALID_REQUEST, "Send `initialize` first")
