@@ -13,6 +13,7 @@ import anyio
 from acp_wire import build, methods
 from acp_wire.connection import Call, Connection
 from acp_wire.errors import AUTH_REQUIRED, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, RpcError
+from acp_wire.methods import INITIALIZE
 from ars_acp import __version__, blocks, steering
 from ars_acp.config import SessionConfig
 from ars_acp.errors import SettingsError, invalid_message
@@ -132,6 +133,7 @@ class Agent:
     def received(self, call: Call) -> None:
         """Runs in wire order, before the request's task: what a later line may refer to is known from here on."""
         if call.method == "initialize":
+            INITIALIZE.params(call.raw)  # refused here, it has initialized nothing
             self._initialized = True
         elif not self._initialized:
             raise invalid_message(INVALID_REQUEST, "Send `initialize` first")

@@ -5,6 +5,7 @@ values.
 """
 
 import json
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ from ars_acp.tools.tool import Act, InvalidArguments, Tool, ToolContext, ToolRes
 # Arguments longer than this are shown to the person by their beginning only.
 SHOWN_INPUT = 1024 * 1024
 DEEPEST = 100
+LONGEST_NAME = 64
+_NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 # Longer ones are neither carried out nor kept: every later request to the model would carry them.
 LONGEST_ARGUMENTS = 8 * 1024 * 1024
 
@@ -74,7 +77,7 @@ async def _run_together(turn: "Turn", call_ids: list[str]) -> None:
 async def _run(turn: "Turn", call_id: str) -> ToolResult:
     call = turn.open_calls[call_id]
     tool = _offered(turn, call.name)
-    shown = tool.name if tool else redact(call.name)[:100]
+    shown = tool.name if tool else redact(sound_name(call.name))
     turn.shown_calls.add(call_id)
     turn.streamer.update(
         build.tool_call(call_id, title=shown, name=shown, status="pending", raw_input=_readable(call.arguments))
@@ -189,13 +192,18 @@ def sound_arguments(text: str) -> str:
     return text if len(text) <= LONGEST_ARGUMENTS and isinstance(_parsed(text), dict) else "{}"
 
 
+def sound_name(name: str) -> str:
+    """The name as history keeps it: providers refuse a conversation that holds one they would not have let us offer."""
+    return _NOT_IN_A_NAME.sub("_", name[:LONGEST_NAME]) or "_"
+
+
 def _offered(turn: "Turn", model_name: str) -> Tool | None:
     return next((tool for tool in turn.tools if tool.model_name == model_name), None)
 
 
 def _valid(tool: Tool | None, call: ToolCallRequest) -> Tool:
     if tool is None:
-        raise InvalidArguments(f"There is no tool {call.name!r} here. Use one of those you were given.")
+        raise InvalidArguments(f"There is no tool {call.name[:LONGEST_NAME]!r} here. Use one of those you were given.")
     return tool
 
 

@@ -158,12 +158,19 @@ def _is_loopback(url: str) -> bool:
 
 def config_directory() -> Path:
     """Where the user's own choices are kept."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "ars-acp"
+    return Path(os.environ.get("XDG_CONFIG_HOME") or _home() / ".config") / "ars-acp"
 
 
 def state_directory() -> Path:
     """Where sessions are kept."""
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "ars-acp"
+    return Path(os.environ.get("XDG_STATE_HOME") or _home() / ".local" / "state") / "ars-acp"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # a container's user may have none
+        raise SettingsError("there is no home directory: set HOME, or XDG_CONFIG_HOME and XDG_STATE_HOME") from None
 
 
 def forget_login() -> None:
@@ -180,7 +187,7 @@ def _read_login() -> dict[str, Any]:
     path = login_file()
     try:
         held = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError):
         raise SettingsError(f"{path} cannot be read; run `ars-acp login` to write it anew, or remove it") from None

@@ -213,7 +213,8 @@ def _reply_entry(turn: Turn, reply: Reply) -> Entry:
     for position, call in enumerate(wanted):
         call_id = f"{turn.session.next_id('call')}_{position}"
         turn.open_calls[call_id] = call
-        made.append({"id": call_id, "name": call.name, "arguments": calls.sound_arguments(call.arguments)})
+        name, arguments = calls.sound_name(call.name), calls.sound_arguments(call.arguments)
+        made.append({"id": call_id, "name": name, "arguments": arguments})
     entry: Entry = {"type": "reply", "finish": reply.finish, "calls": made, "model": turn.model.name}
     entry["seconds"] = round(reply.seconds, 3)
     if reply.usage is not None:

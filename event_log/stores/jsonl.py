@@ -36,9 +36,9 @@ class JsonlStore:
         except FileExistsError as error:
             if error.filename == path:
                 raise LogExists(name) from None
-            raise _failed("cannot make the log's directory", error) from error
+            raise _failed(f"cannot make the log's directory {self.directory}", error) from error
         except OSError as error:
-            raise _failed("cannot make the log", error) from error
+            raise _failed(f"cannot make the log in {self.directory}", error) from error
         return self._keep(JsonlRecords(name, path, fd), 0)
 
     def open(self, name: str) -> Log:

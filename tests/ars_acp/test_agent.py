@@ -1,7 +1,8 @@
 """The hand-shake, signing in and sessions, as a client sees them."""
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +26,18 @@ from tests.support.in_memory import Client, house
 SILENT = "=== turn repeat\nsay: ok\n"
 
 
-async def answer_of(
-    row: Any,
-    params: dict[str, Any],
-    *,
-    capabilities: dict[str, Any] | None = None,
-    reload: Callable[[], Settings] = lambda: Settings(api_key="sk-from-the-login-file"),
-    **settings: Any,
-) -> Any:
-    """The answer to one request of an agent with these settings, after `initialize` where there are capabilities."""
+def logged_in() -> Settings:
+    return Settings(api_key="sk-from-the-login-file")
+
+
+@contextlib.asynccontextmanager
+async def wired(reload: Callable[[], Settings] = logged_in, **settings: Any) -> AsyncIterator[Connection]:
+    """The client's end of a connection with an agent of these settings, which nobody has initialized yet."""
     near, far = memory_pair()
-    chosen = Settings(**settings)
     with anyio.fail_after(5):
         async with anyio.create_task_group() as tasks:
             agent = Agent(
-                chosen,
+                Settings(**settings),
                 open_store("memory:"),
                 Log("error", Sink(2)),
                 make_model=lambda _: ScriptedModel(Script.parse(SILENT)),
@@ -52,12 +50,20 @@ async def answer_of(
             tasks.start_soon(agent.connection.serve)
             tasks.start_soon(wire.serve)
             try:
-                if capabilities is not None:
-                    await wire.request(methods.INITIALIZE, {"protocolVersion": 1, "clientCapabilities": capabilities})
-                return await wire.request(row, params)
+                yield wire
             finally:
                 await near.aclose()
                 await far.aclose()
+
+
+async def answer_of(
+    row: Any, params: dict[str, Any], *, capabilities: dict[str, Any] | None = None, **settings: Any
+) -> Any:
+    """The answer to one request of an agent with these settings, after `initialize` where there are capabilities."""
+    async with wired(**settings) as wire:
+        if capabilities is not None:
+            await wire.request(methods.INITIALIZE, {"protocolVersion": 1, "clientCapabilities": capabilities})
+        return await wire.request(row, params)
 
 
 NEW = {"cwd": "/project", "mcpServers": []}
@@ -105,6 +111,17 @@ async def test_a_request_before_initialize_is_an_invalid_request(row: Any) -> No
     error = await error_of(row, NEW)
     assert error.code == INVALID_REQUEST
     assert "initialize" in error.message
+
+
+async def test_an_initialize_that_cannot_be_read_initializes_nothing() -> None:
+    async with wired(script="x") as wire:
+        for row, params, code in [
+            (methods.INITIALIZE, {"protocolVersion": "new"}, INVALID_PARAMS),
+            (methods.SESSION_NEW, NEW, INVALID_REQUEST),
+        ]:
+            with pytest.raises(RpcError) as error:
+                await wire.request(row, params)
+            assert error.value.code == code
 
 
 async def test_without_key_and_base_url_session_new_names_both_ways() -> None:

@@ -56,8 +56,14 @@ def test_a_refused_turn_leaves_nothing_open() -> None:
     ]
 
 
+def test_a_result_without_its_call_is_none() -> None:
+    result = {"type": "result", "id": "c1", "text": "found"}
+    assert_sound(folded(PROMPT, result, {"type": "reply", "calls": CALLS}, result, result, AGAIN))
+
+
+@pytest.mark.parametrize("writes", [1, 1000])
 @pytest.mark.parametrize("written", range(2, 14))
-async def test_a_session_goes_on_after_its_disk_was_full_whenever_that_happened(written: int) -> None:
+async def test_a_session_goes_on_after_its_disk_was_full_whenever_and_however_long(written: int, writes: int) -> None:
     client, disk = Client(), Disk()
     client.files["/project/a"] = "A"
     script = """
@@ -72,7 +78,8 @@ say: well
 """
     async with house(script, client=client, store=disk) as it:
         [session] = it.agent._sessions.active.values()
-        disk.full = lambda entries: session.log.last >= written
+        failing = iter(range(writes))
+        disk.full = lambda entries: session.log.last >= written and next(failing, None) is not None
         with pytest.raises(RpcError, match="No space left on device"):
             await it.prompt("first")
         disk.full = lambda entries: False

@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,17 @@ def test_sessions_are_kept_in_the_users_state_directory_unless_a_store_is_set(tm
 def test_a_store_that_does_not_exist_is_a_wrong_setting() -> None:
     with pytest.raises(SettingsError, match="store"):
         settings.open_sessions(load({"store": "paper:/shelf"}, {}))
+
+
+def test_a_user_without_a_home_directory_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setitem(sys.modules, "pwd", None)  # as for a container's user that no file knows
+    with pytest.raises(SettingsError, match="set HOME"):
+        load({}, {})
+
+
+def test_a_home_that_is_no_directory_holds_no_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.setenv("HOME", os.devnull)
+    assert load({"model": "m"}, {}).model == "m"

@@ -193,7 +193,7 @@ def test_a_log_whose_directory_has_gone_says_so(store, file):
 def test_a_place_that_is_not_a_directory_is_one_clear_error(tmp_path):
     (tmp_path / "logs").write_text("")
     store = JsonlStore(str(tmp_path / "logs"))
-    with pytest.raises(LogStorageFailed, match="cannot make the log's directory"):
+    with pytest.raises(LogStorageFailed, match=f"cannot make the log's directory {tmp_path}"):
         store.create("s-1")
     with pytest.raises(LogStorageFailed, match="cannot read"):
         store.open("s-1")
@@ -201,7 +201,7 @@ def test_a_place_that_is_not_a_directory_is_one_clear_error(tmp_path):
         store.names()
     with pytest.raises(LogStorageFailed, match="cannot delete"):
         store.delete("s-1")
-    with pytest.raises(LogStorageFailed, match="cannot make the log"):
+    with pytest.raises(LogStorageFailed, match=f"cannot make the log in {tmp_path}"):
         JsonlStore(str(tmp_path / "logs" / "under")).create("s-1")
 
 
