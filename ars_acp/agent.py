@@ -61,6 +61,7 @@ class Agent:
         self._sessions: dict[str, Session] = {}
         self._client: ClientCapabilities | None = None
         self._initialized = False
+        self._warming = False
         self._busy_at_end = False
 
     @property
@@ -183,7 +184,9 @@ class Agent:
         return {"sessionId": session_id}
 
     def _after_new(self, session: Session, mcp_servers: Sequence[object]) -> None:
-        self._later(self.warm)
+        if not self._warming:
+            self._warming = True
+            self._later(self.warm)
         if mcp_servers:
             self._streamer(session).tell("warning", "MCP servers are not used by this version")
             session.log.rest()
