@@ -85,6 +85,7 @@ class Agent:
         self._sessions = Sessions(store)
         self._client: ClientCapabilities | None = None
         self._initialized = False
+        self._warming = False
         self._busy_at_end = False
 
     @property
@@ -245,7 +246,9 @@ class Agent:
         session.told_options = None
         call.then(lambda: self._tell_commands(session))
         call.then(lambda: self._tell_options(session, state["configOptions"]))
-        call.then(lambda: self._later(self.warm))
+        if not self._warming:
+            self._warming = True
+            call.then(lambda: self._later(self.warm))
         if session.mcp is not None:
             session.mcp.stop()
         session.mcp = servers = self._mcp_servers(session, named) if named else None

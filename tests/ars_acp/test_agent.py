@@ -31,7 +31,9 @@ def logged_in() -> Settings:
 
 
 @contextlib.asynccontextmanager
-async def wired(reload: Callable[[], Settings] = logged_in, **settings: Any) -> AsyncIterator[Connection]:
+async def wired(
+    reload: Callable[[], Settings] = logged_in, later: Callable[..., None] | None = None, **settings: Any
+) -> AsyncIterator[Connection]:
     """The client's end of a connection with an agent of these settings, which nobody has initialized yet."""
     near, far = memory_pair()
     with anyio.fail_after(5):
@@ -42,7 +44,7 @@ async def wired(reload: Callable[[], Settings] = logged_in, **settings: Any) -> 
                 Log("error", Sink(2)),
                 make_model=lambda _: ScriptedModel(Script.parse(SILENT)),
                 reload=reload,
-                later=tasks.start_soon,
+                later=later or tasks.start_soon,
                 closing=lambda: None,
             )
             agent.connection = Connection(far, agent, AGENT_SIDE)
@@ -182,6 +184,15 @@ async def test_sessions_have_ids_of_their_own_and_a_log_that_begins_with_the_pro
         assert await it.new_session("/other", additionalDirectories=["/more"]) != first
         opening = it.entries()[0]
         assert (opening["type"], opening["cwd"], opening["directories"]) == ("session", "/other", ["/more"])
+
+
+async def test_many_sessions_warm_the_agent_once() -> None:
+    started: list[object] = []
+    async with wired(later=started.append, script="x") as wire:
+        await wire.request(methods.INITIALIZE, {"protocolVersion": 1})
+        for _ in range(3):
+            await wire.request(methods.SESSION_NEW, NEW)
+    assert len(started) == 1
 
 
 async def test_nothing_of_a_session_is_sent_before_the_answer_that_names_it() -> None:
