@@ -8,6 +8,7 @@ import contextlib
 import gc
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -36,6 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = (
         "true"  # no foreign code in this process, and no search for it at the start
     )
+    warnings.simplefilter("ignore")  # an environment may have made errors of them, for other programs
     _hold_standard_descriptors()
     gc.disable()  # what is imported stays; collecting in between costs a tenth of the start
     arguments = sys.argv[1:] if argv is None else argv
