@@ -37,7 +37,6 @@ def main(argv: list[str] | None = None) -> int:
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = (
         "true"  # no foreign code in this process, and no search for it at the start
     )
-    warnings.simplefilter("ignore")  # an environment may have made errors of them, for other programs
     _hold_standard_descriptors()
     gc.disable()  # what is imported stays; collecting in between costs a tenth of the start
     arguments = sys.argv[1:] if argv is None else argv
@@ -79,6 +78,7 @@ def _serve(chosen: dict[str, Any]) -> int:
     if os.isatty(0):
         print(EXPLANATION, end="")
         return DONE
+    warnings.simplefilter("ignore")  # an environment may have made errors of them, for other programs
     import anyio
 
     from ars_acp.log import open_log
