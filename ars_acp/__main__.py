@@ -8,6 +8,7 @@ import contextlib
 import gc
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -77,6 +78,7 @@ def _serve(chosen: dict[str, Any]) -> int:
     if os.isatty(0):
         print(EXPLANATION, end="")
         return DONE
+    warnings.simplefilter("ignore")  # an environment may have made errors of them, for other programs
     import anyio
 
     from ars_acp.log import open_log

@@ -22,10 +22,12 @@ LINES = [
 REQUESTS = b"".join(json.dumps(line).encode() + b"\n" for line in LINES)
 
 
-def run(directory: Path, closed: tuple[int, ...] = (), *arguments: str, **options: Any) -> Any:
+def run(
+    directory: Path, closed: tuple[int, ...] = (), *arguments: str, env: dict[str, str] | None = None, **options: Any
+) -> Any:
     """The whole life of an agent that is started with these descriptors closed."""
     play = script(directory, "=== turn repeat\nsay: ok\n")
-    home = {"HOME": str(directory), "PATH": os.environ["PATH"]}
+    home = {"HOME": str(directory), "PATH": os.environ["PATH"], **(env or {})}
     # A shell would have to be told apart from its own descriptors; Python closes exactly these.
     closing = f"import os, sys; [os.close(fd) for fd in {closed}]; os.execv(sys.argv[1], sys.argv[1:])"
     argv = [sys.executable, "-c", closing, ARS_ACP, *play, *arguments]
@@ -50,6 +52,22 @@ def test_a_descriptor_that_is_closed_at_the_start_is_as_good_as_dev_null(tmp_pat
     assert ended.returncode == 0
     assert len(answers(ended.stdout)) == (0 if {0, 1} & set(closed) else 3)
     assert ended.stderr == b""
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"PYTHONWARNINGS": "error"},
+        {"PYTHONOPTIMIZE": "2"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"HOME": os.devnull},
+    ],
+    ids=lambda env: next(iter(env)),
+)
+def test_what_the_environment_says_to_other_programs_changes_nothing(tmp_path: Path, env: dict[str, str]) -> None:
+    ended = run(tmp_path, env={**env, "ARS_STORE": f"jsonl:{tmp_path}/sessions"}, input=REQUESTS)
+    assert ended.stdout.count(b'"result"') == 2
+    assert ended.returncode == 0
 
 
 def test_an_error_is_not_told_on_the_wire_where_there_is_no_stderr(tmp_path: Path) -> None:
