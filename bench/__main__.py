@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from bench.peer import Peer, chunks, first_update, messages, prompt_params, timed_messages
+from bench.peer import PIECE, Peer, chunks, first_update, messages, prompt_params, timed_messages
 from event_log.stores import open_store
 
 ROOT = Path(__file__).parent.parent
@@ -150,11 +151,17 @@ def first_token(bench: Bench) -> Iterator[Figure]:
         yield Figure("lag at 150 tokens/s, p95", spread[int(len(spread) * 0.95)], 1.5, "ms")
 
 
+def is_piece(message: dict[str, Any]) -> bool:
+    """Whether this is an update that shows a piece of a reply."""
+    update = message.get("params", {}).get("update", {})
+    return bool(update.get("sessionUpdate") == "agent_message_chunk")
+
+
 def lags(peer: Peer, session: str) -> list[float]:
     """Milliseconds between the server's writing of each chunk, whose text is that time, and its update's arrival."""
     found = []
     for at, message in timed_messages(peer.prompt(session)):
-        if message.get("method") == "session/update":
+        if is_piece(message):
             stamped = int(message["params"]["update"]["content"]["text"])
             found.append((at - stamped / 1e9) * 1000)
     return found
@@ -199,7 +206,7 @@ def many_sessions(bench: Bench) -> Iterator[Figure]:
             rates.append(SESSIONS * TOKENS / (timed[-1][0] - began))
             firsts: dict[str, float] = {}
             for at, message in timed:
-                if message.get("method") == "session/update":
+                if is_piece(message):
                     firsts.setdefault(message["params"]["sessionId"], (at - began) * 1000)
             slowest.append(max(firsts[session] for session in sessions))
             found = [message for _, message in timed]
@@ -270,7 +277,7 @@ def ends(bench: Bench) -> Iterator[Figure]:
         with bench.agent("mode:rate100x100000") as peer:
             session = peer.new_session()
             request_id = peer.send("session/prompt", prompt_params(session, "go"))
-            while b"session/update" not in os.read(peer.process.stdout.fileno(), 1 << 20):  # type: ignore[union-attr]
+            while PIECE not in os.read(peer.process.stdout.fileno(), 1 << 20):  # type: ignore[union-attr]
                 pass
             began = time.perf_counter()
             peer.send("session/cancel", {"sessionId": session}, notification=True)
@@ -281,7 +288,7 @@ def ends(bench: Bench) -> Iterator[Figure]:
             session = peer.new_session() if mode else warmed(peer)
             if mode:
                 peer.send("session/prompt", prompt_params(session, "go"))
-                while b"session/update" not in os.read(peer.process.stdout.fileno(), 1 << 20):  # type: ignore[union-attr]
+                while PIECE not in os.read(peer.process.stdout.fileno(), 1 << 20):  # type: ignore[union-attr]
                     pass
             return peer.close() * 1000
 

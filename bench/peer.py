@@ -11,6 +11,7 @@ import orjson
 
 AGENT = str(Path(sys.executable).parent / "ars-acp")
 Arrival = tuple[float, bytes]
+PIECE = b"agent_message_chunk"
 
 
 class Peer:
@@ -133,8 +134,8 @@ def timed_messages(arrivals: list[Arrival]) -> list[tuple[float, dict[str, Any]]
 
 
 def first_update(arrivals: list[Arrival]) -> float:
-    """When the first update came."""
-    return next(at for at, data in arrivals if b"session/update" in data)
+    """When the first piece of a reply came; options, commands and the like do not count."""
+    return next(at for at, data in arrivals if PIECE in data)
 
 
 def chunks(found: list[dict[str, Any]], session_id: str) -> list[str]:
