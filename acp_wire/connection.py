@@ -36,9 +36,9 @@ P = TypeVar("P")
 R = TypeVar("R")
 CANCEL_REQUEST = "$/cancel_request"
 TOLD_CHARACTERS = 500
-# More of the peer's requests at once are refused, and while it leaves more bytes unread nothing is read from it.
+# More of the peer's requests at once are refused; a peer that sends on while it leaves more bytes unread is left.
 IN_FLIGHT_LIMIT = 10_000
-UNREAD_LIMIT = 64 * 1024 * 1024
+UNREAD_LIMIT = 4 * framing.LINE_LIMIT
 Id = int | str | None
 
 
@@ -230,7 +230,9 @@ class Connection:
                 while data := await self.stream.receive():
                     self._take_lines(data, tasks)
                     if self.stream.buffered > self._unread_limit:
-                        await self.stream.drain(self._unread_limit)
+                        # Not a wait for it to read: that would not see it close.
+                        self._ignored("peer.not_reading", unread=self.stream.buffered)
+                        return
             except framing.StreamUnusable:
                 self._refuse(None, RpcError(errors.INVALID_REQUEST, "No newline in sight: closing the connection"))
                 return
