@@ -164,7 +164,7 @@ async def test_a_session_that_is_read_only_calls_no_servers_tool() -> None:
 
 async def test_a_call_that_takes_too_long_is_a_timeout_and_the_server_hears_of_it() -> None:
     script = calls('mcp__fix__slow {"seconds": 60}', "mcp__fix__state {}")
-    async with house(script, **STDIO, mcp_call_seconds=2) as it:
+    async with house(script, **STDIO, mcp_call_seconds=4) as it:
         await session_with(it, program())
         await it.prompt()
         await it.prompt()
