@@ -150,11 +150,12 @@ class Agent:
         self._client = params.client_capabilities
         name = params.client_info.name if params.client_info else None
         self._log.info("client.initialized", client=name, version=params.protocol_version)
+        takes = blocks.model_takes(self._settings, self._models.default_name)
         return {
             "protocolVersion": PROTOCOL_VERSION,
             "agentCapabilities": {
                 "loadSession": True,
-                "promptCapabilities": self._models.takes().prompt_capabilities(),
+                "promptCapabilities": takes.prompt_capabilities(),
                 "mcpCapabilities": {"http": True, "sse": True},
                 "sessionCapabilities": {
                     "list": {},

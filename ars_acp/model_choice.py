@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import anyio
 
 from acp_wire.errors import RpcError
-from ars_acp.blocks import Takes, model_takes
 from ars_acp.errors import LLM_ERROR, SettingsError, rpc_error
 
 if TYPE_CHECKING:
@@ -69,20 +68,6 @@ class ModelChoice:
         """What is known of a model. Raises `RpcError` where the user's file of models is wrong."""
         self.load()
         return self.catalog.find(name) if self.catalog is not None else None
-
-    def takes(self) -> Takes:
-        """What the model of the settings takes besides text, as `initialize` says it.
-
-        The catalog, which costs some milliseconds, is asked about a model only that its endpoint's row says nothing of.
-        """
-        found = model_takes(self.settings, self.default_name)
-        if found.images or found.audio or not self.settings.model:
-            return found
-        try:
-            known = self.known(self.settings.model)
-        except RpcError:  # whoever prompts is told
-            known = None
-        return found if known is None else Takes(known.images, known.audio)
 
     def thought_levels(self, name: str) -> tuple[str, ...]:
         """The levels of thought that can be chosen for a model, as far as they are known by now."""

@@ -1,7 +1,6 @@
 """A prompt's content blocks: what the model gets of them, and which are refused."""
 
 from base64 import b64encode
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +10,6 @@ from acp_wire.errors import INVALID_PARAMS, RpcError
 from acp_wire.schema.content import ContentBlock
 from ars_acp import blocks
 from ars_acp.blocks import Takes, for_model, message_content, model_takes, said
-from ars_acp.model_choice import ModelChoice
-from ars_acp.models.choose import make_model
 from ars_acp.settings import Settings
 from tests.support.in_memory import house
 
@@ -172,17 +169,3 @@ async def test_an_image_for_a_model_that_takes_none_is_refused_and_the_session_g
         assert (error.value.code, "no images" in error.value.message) == (INVALID_PARAMS, True)
         assert await it.prompt() == "end_turn"
         assert [kind["type"] for kind in it.entries()].count("prompt") == 1
-
-
-@pytest.mark.parametrize(
-    ("model", "images"), [("qwen2.5-vl-7b", True), ("qwen3-coder", False), ("nobody-knows", False), (None, False)]
-)
-def test_what_initialize_says_of_a_model_that_only_the_catalog_knows(model: str | None, images: bool) -> None:
-    settings = Settings(base_url="http://localhost:9/v1", model=model)
-    assert ModelChoice(settings, make_model).takes() == Takes(images=images)
-
-
-def test_a_file_of_models_that_is_wrong_does_not_stop_initialize(tmp_path: Path) -> None:
-    (tmp_path / "models.toml").write_text("no toml")
-    settings = Settings(base_url="http://localhost:9/v1", model="x", models_file=str(tmp_path / "models.toml"))
-    assert ModelChoice(settings, make_model).takes() == NOTHING
