@@ -12,14 +12,12 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.abc
-from jsonrpcserver import Error, Result, Success
-from jsonrpcserver.async_main import dispatch_to_serializable
 
-from acp_wire import errors, framing
+from acp_wire import dispatch, errors, framing
 from acp_wire.errors import ConnectionClosed, RequestTimeout, RpcError
 from acp_wire.methods import (
     AGENT_NOTIFICATIONS,
@@ -31,6 +29,9 @@ from acp_wire.methods import (
     Request,
 )
 from acp_wire.streams import Stream
+
+if TYPE_CHECKING:
+    from jsonrpcserver import Result
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -323,13 +324,8 @@ class Connection:
             # Shielded, because jsonrpcserver gathers its handlers in tasks that anyio does not own: they are cancelled
             # by the scope that is opened inside them, or not at all.
             with anyio.CancelScope(shield=True):
-                answer = await dispatch_to_serializable(
-                    {"jsonrpc": "2.0", "id": call.id, "method": call.method},
-                    methods=self._methods,
-                    context=call,
-                    deserializer=_as_it_is,
-                    validator=_as_it_is,
-                )
+                request = {"jsonrpc": "2.0", "id": call.id, "method": call.method}
+                answer = await dispatch.dispatch(self._methods, request, call)
         finally:
             del self._inbound[key]
             for fn in call.at_end:
@@ -353,20 +349,20 @@ class Connection:
     def _bound(self, row: Request[Any, Any], handlers: object) -> Callable[[Call], Any]:
         handler = getattr(handlers, row.handler)
 
-        async def run(call: Call, /) -> Result:
+        async def run(call: Call, /) -> "Result":
             failure: RpcError = RpcError(errors.REQUEST_CANCELLED, "Request cancelled")
             with call.scope:
                 try:
                     result = await handler(row.params(call.raw), call)
                     if call.if_cancelled is None or not call.scope.cancel_called:
-                        return Success(result)
+                        return dispatch.success(result)
                 except RpcError as why:
                     failure = why
                 except Exception as exc:  # the boundary: whole to the log, short to the wire
                     self._event("handler.failed", method=row.name, error=exc)
                     failure = RpcError(errors.INTERNAL_ERROR, "Internal error")
             if call.scope.cancel_called and call.if_cancelled is not None:
-                return Success(call.if_cancelled)
+                return dispatch.success(call.if_cancelled)
             return _error(failure)
 
         return run
@@ -445,8 +441,9 @@ def _answered_error(error: Any) -> RpcError:
     )
 
 
-def _error(why: RpcError) -> Result:
-    return Error(why.code, why.message, why.data) if why.data is not None else Error(why.code, why.message)
+def _error(why: RpcError) -> "Result":
+    data = () if why.data is None else (why.data,)
+    return dispatch.error(why.code, why.message, *data)
 
 
 def _code(answer: Any) -> int | None:

@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ars_acp.errors import GATEWAY_UNREACHABLE, SettingsError
@@ -34,9 +35,9 @@ its agent command. `ars-acp --help` lists the settings, `ars-acp login` keeps an
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the program and returns its exit code; as the agent it ends the process itself, without delay."""
-    os.environ["PYDANTIC_DISABLE_PLUGINS"] = (
-        "true"  # no foreign code in this process, and no search for it at the start
-    )
+    # No foreign code in this process. PYDANTIC_DISABLE_PLUGINS would load what looks for it all the same.
+    sys.modules["pydantic.plugin._loader"] = module = ModuleType("_loader")
+    module.get_plugins = tuple  # type: ignore[attr-defined]
     _hold_standard_descriptors()
     gc.disable()  # what is imported stays; collecting in between costs a tenth of the start
     arguments = sys.argv[1:] if argv is None else argv
