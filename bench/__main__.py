@@ -102,16 +102,26 @@ def bare_start(program: str) -> Callable[[], float]:
 def start(bench: Bench) -> Iterator[Figure]:
     yield Figure("bare python -c pass", bench.median(bare_start("pass")), None, "ms")
     yield Figure("bare python -c 'import asyncio, json'", bench.median(bare_start("import asyncio, json")), None, "ms")
-    initialized, created = [], []
-    for _ in range(2 * bench.runs + 1):
-        peer = bench.spawn()
-        initialized.append((peer.initialize() - peer.began) * 1000)
-        peer.new_session()
-        created.append((time.perf_counter() - peer.began) * 1000)
-        peer.process.kill()
-        peer.process.wait()
-    yield Figure("spawn → initialize", statistics.median(initialized), None, "ms")
-    yield Figure("spawn → session/new", statistics.median(created), 180, "ms")
+    ours, bare = [], []
+    for _ in range(2 * bench.runs + 1):  # in turns, so that both have the machine's same moments
+        ours.append(start_times(bench.spawn()))
+        bare.append(start_times(Peer({}, command=[sys.executable, "-m", "bench.bare_agent"])))
+    initialized, created = (statistics.median(times) for times in zip(*ours, strict=True))
+    least = statistics.median(time for _, time in bare)
+    yield Figure("bare asyncio agent: spawn → session/new", least, None, "ms")
+    yield Figure("spawn → initialize", initialized, None, "ms")
+    yield Figure("spawn → session/new", created, 180, "ms")
+    yield Figure("the same, in starts of the bare agent", created / least, 180 / 57, "×")
+
+
+def start_times(peer: Peer) -> tuple[float, float]:
+    """Milliseconds from the spawn to the answers to `initialize` and `session/new`."""
+    initialized = peer.initialize()
+    peer.new_session()
+    created = time.perf_counter()
+    peer.process.kill()
+    peer.process.wait()
+    return (initialized - peer.began) * 1000, (created - peer.began) * 1000
 
 
 # ── latency ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,16 @@ PIECE = b"agent_message_chunk"
 
 
 class Peer:
-    """One `ars-acp` process. Times are `time.perf_counter()`, which all processes of a Linux machine share."""
+    """One agent process, `ars-acp` where no other command is named.
 
-    def __init__(self, environment: dict[str, str], *arguments: str) -> None:
+    Times are `time.perf_counter()`, which all processes of a Linux machine share.
+    """
+
+    def __init__(self, environment: dict[str, str], *arguments: str, command: Sequence[str] = (AGENT,)) -> None:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         self.began = time.perf_counter()
         self.process = subprocess.Popen(
-            [AGENT, *arguments],
+            [*command, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
