@@ -1,7 +1,7 @@
 """Spawn and drive any agent that speaks the Agent Client Protocol."""
 
 from connector.client import Client, Filled
-from connector.connector import Connector, Limits, launch
+from connector.connector import Connector, launch
 from connector.errors import (
     AgentError,
     AgentExited,
@@ -11,6 +11,7 @@ from connector.errors import (
     SignInNeeded,
     VersionMismatch,
 )
+from connector.limits import Limits
 from connector.permissions import Act, Answer, Decision, allow_once, allow_reads, ask, decide, deny_all
 from connector.process import Command
 from connector.session import Session, Turn

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -13,6 +12,7 @@ from acp_wire.connection import CLIENT_SIDE, Connection
 from acp_wire.errors import AUTH_REQUIRED, ConnectionClosed, RequestTimeout, RpcError
 from connector.client import Client, OnUpdate
 from connector.errors import AgentError, AgentExited, AgentTimeout, ConnectorError, SignInNeeded, VersionMismatch
+from connector.limits import DEFAULTS, Limits
 from connector.process import AgentProcess, Command, spawn
 from connector.session import Session, Turn
 from connector.terminals import OnOutput
@@ -26,16 +26,6 @@ R = TypeVar("R")
 PROTOCOL_VERSION = 1
 # How long the exit status may lag behind the end of stdout.
 EXIT_SECONDS = 0.5
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Time limits in seconds; None is no limit. `late` is how long a turn's late updates are waited for."""
-
-    initialize: float | None = 15
-    session: float | None = 60
-    turn: float | None = None
-    late: float = 0.25
 
 
 class Connector:
@@ -164,7 +154,7 @@ async def launch(
     client: Client,
     *,
     cwd: str,
-    limits: Limits = Limits(),
+    limits: Limits = DEFAULTS,
     client_info: dict[str, str] | None = None,
     on_event: Callable[[str, dict[str, Any]], None] | None = None,
     on_stderr: Callable[[bytes], None] = lambda data: None,
