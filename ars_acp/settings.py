@@ -4,15 +4,15 @@ Each field can be set, the first that is there wins: on the command line (where 
 in the environment, as `OPENAI_API_KEY`, `OPENAI_BASE_URL`, `OPENAI_MODEL`, in the file that `ars-acp login` wrote.
 """
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 from urllib.parse import urlsplit
-
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from ars_acp.errors import SettingsError
 from ars_acp.redact import redact
@@ -20,72 +20,168 @@ from ars_acp.redact import redact
 if TYPE_CHECKING:
     from event_log.stores import Store
 
-Mode = Literal["ask", "accept-edits", "read-only", "full"]
+MODES = ("ask", "accept-edits", "read-only", "full")
 OPENAI_NAMES = {"api_key": "OPENAI_API_KEY", "base_url": "OPENAI_BASE_URL", "model": "OPENAI_MODEL"}
 # Names that other programs gave a meaning first.
 SHARED_NAMES = {**OPENAI_NAMES, "ca_file": "SSL_CERT_FILE"}
+YES, NO = ("1", "true", "t", "yes", "y", "on"), ("0", "false", "f", "no", "n", "off")
 
 
-class Settings(BaseModel):
+class Secret:
+    """A text that shows in no representation of what holds it."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other.value == self.value
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+
+# ── how a value is read: from text, or from what is of its type already; `ValueError` says what it should be ──────────
+
+
+def _text(value: Any) -> str:
+    """Any text."""
+    return str(value)
+
+
+def _key(value: Any) -> Secret:
+    """What can be sent in a header."""
+    held = str(value)
+    if not (held.isascii() and held.isprintable()):
+        raise ValueError("it holds characters that no HTTP header may carry")
+    return Secret(held)
+
+
+def _address(value: Any) -> str:
+    """An http(s) URL."""
+    if not _usable(str(value)):
+        raise ValueError("it should be an address like https://host/path or http://host:port/path")
+    return str(value)
+
+
+def _switch(value: Any) -> bool:
+    """Yes or no, in the ways in which people say so."""
+    said = str(value).lower()
+    if said not in (*YES, *NO):
+        raise ValueError("it should be 1 or 0")
+    return said in YES
+
+
+def _one_of(*choices: str) -> Callable[[Any], str]:
+    """One of these words."""
+
+    def read(value: Any) -> str:
+        if value not in choices:
+            raise ValueError(f"it should be one of {', '.join(choices)}")
+        return str(value)
+
+    return read
+
+
+def _some_of(*choices: str) -> Callable[[Any], frozenset[str]]:
+    """Any of these words, with commas between them."""
+
+    def read(value: Any) -> frozenset[str]:
+        words = value.split(",") if isinstance(value, str) else value
+        found = frozenset(word.strip() for word in words) - {""}
+        if not found <= {*choices}:
+            raise ValueError(f"it should be some of {', '.join(choices)}, with commas between them")
+        return found
+
+    return read
+
+
+def _whole(least: int) -> Callable[[Any], int]:
+    """A whole number, `least` or more."""
+
+    def read(value: Any) -> int:
+        with contextlib.suppress(ValueError):
+            if (number := int(value)) >= least:
+                return number
+        raise ValueError(f"it should be a whole number, {least} or more")
+
+    return read
+
+
+def _number(value: Any) -> float:
+    """A number, 0 or more."""
+    with contextlib.suppress(ValueError):
+        if (found := float(value)) >= 0:
+            return found
+    raise ValueError("it should be a number, 0 or more")
+
+
+def _seconds(value: Any) -> float:
+    """A time."""
+    with contextlib.suppress(ValueError):
+        if (found := float(value)) > 0:
+            return found
+    raise ValueError("it should be a number of seconds, more than 0")
+
+
+# ── the settings ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+Text = Annotated[str, _text]
+Key = Annotated[Secret, _key]
+Address = Annotated[str, _address]
+Switch = Annotated[bool, _switch]
+Mode = Annotated[str, _one_of(*MODES)]
+Level = Annotated[str, _one_of("debug", "info", "warning", "error")]
+Unstable = Annotated[frozenset[str], _some_of("fork", "turn_usage")]
+Count = Annotated[int, _whole(1)]
+Size = Annotated[int, _whole(1024)]
+Number = Annotated[float, _number]
+Seconds = Annotated[float, _seconds]
+
+
+@dataclass(frozen=True)
+class Settings:
     """Everything that can be chosen. Times are seconds, sizes bytes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
-
-    api_key: SecretStr | None = None
-    base_url: str | None = None
-    model: str | None = None
-    script: str | None = None
+    api_key: Key | None = None
+    base_url: Address | None = None
+    model: Text | None = None
+    script: Text | None = None
     mode: Mode = "ask"
-    store: str | None = None
-    log_file: str | None = None
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    proxy: str | None = None
-    ca_file: str | None = None
-    quirks: str | None = None
-    models_file: str | None = None
-    max_tokens: int | None = Field(None, ge=1)
-    temperature: float | None = Field(None, ge=0)
+    store: Text | None = None
+    log_file: Text | None = None
+    log_level: Level = "info"
+    proxy: Address | None = None
+    ca_file: Text | None = None
+    quirks: Text | None = None
+    models_file: Text | None = None
+    max_tokens: Count | None = None
+    temperature: Number | None = None
 
-    unstable: frozenset[Literal["fork", "turn_usage"]] = frozenset()
+    unstable: Unstable = frozenset()
 
-    steps_per_turn: int = Field(50, ge=1)
-    same_invalid_calls: int = Field(3, ge=1)
-    invalid_calls_per_turn: int = Field(5, ge=1)
-    parallel_calls: int = Field(8, ge=1)
-    mcp_stdio: bool = False
-    mcp_start_seconds: float = Field(10, gt=0)
-    mcp_call_seconds: float = Field(60, gt=0)
-    max_line: int = Field(64 * 1024 * 1024, ge=1024)
+    steps_per_turn: Count = 50
+    same_invalid_calls: Count = 3
+    invalid_calls_per_turn: Count = 5
+    parallel_calls: Count = 8
+    mcp_stdio: Switch = False
+    mcp_start_seconds: Seconds = 10
+    mcp_call_seconds: Seconds = 60
+    max_line: Size = 64 * 1024 * 1024
 
-    permission_seconds: float = Field(300, gt=0)
-    question_seconds: float = Field(1800, gt=0)
-    client_seconds: float = Field(30, gt=0)
-    command_seconds: float = Field(120, gt=0)
-    connect_seconds: float = Field(5, gt=0)
-    first_byte_seconds: float = Field(60, gt=0)
-    idle_seconds: float = Field(60, gt=0)
-    attempts: int = Field(3, ge=1)
-    backoff_seconds: float = Field(0.5, ge=0)
-
-    @field_validator("unstable", mode="before")
-    @classmethod
-    def _names(cls, value: Any) -> Any:
-        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
-
-    @field_validator("api_key")
-    @classmethod
-    def _fits_a_header(cls, key: SecretStr | None) -> SecretStr | None:
-        text = key.get_secret_value() if key else ""
-        if not (text.isascii() and text.isprintable()):
-            raise ValueError("it holds characters that no HTTP header may carry")
-        return key
-
-    @field_validator("base_url", "proxy")
-    @classmethod
-    def _is_an_address(cls, value: str | None) -> str | None:
-        if value is not None and not _usable(value):
-            raise ValueError("it should be an address like https://host/path or http://host:port/path")
-        return value
+    permission_seconds: Seconds = 300
+    question_seconds: Seconds = 1800
+    client_seconds: Seconds = 30
+    command_seconds: Seconds = 120
+    connect_seconds: Seconds = 5
+    first_byte_seconds: Seconds = 60
+    idle_seconds: Seconds = 60
+    attempts: Count = 3
+    backoff_seconds: Number = 0.5
 
     def can_reach_a_model(self) -> bool:
         """A script needs nothing, an endpoint on this host no key, any other endpoint a key."""
@@ -100,7 +196,7 @@ def load(arguments: Mapping[str, Any], environment: Mapping[str, str] | None = N
     """The settings of this process. Raises `SettingsError`, whose one line names the setting and never its value."""
     env = os.environ if environment is None else environment
     chosen: dict[str, Any] = _read_login()
-    for field in Settings.model_fields:
+    for field in Settings.__annotations__:
         for name in (SHARED_NAMES.get(field), f"ARS_{field.upper()}"):
             if name and env.get(name):
                 chosen[field] = env[name]
@@ -108,24 +204,34 @@ def load(arguments: Mapping[str, Any], environment: Mapping[str, str] | None = N
     if "models_file" not in chosen and (users := config_directory() / "models.toml").exists():
         chosen["models_file"] = str(users)
     settings = checked(chosen)
-    redact.add(settings.api_key.get_secret_value() if settings.api_key else None)
+    redact.add(settings.api_key.value if settings.api_key else None)
     return settings
 
 
 def unknown_names(environment: Mapping[str, str] | None = None) -> list[str]:
     """Variables that look like settings of ours and are none: slips of the pen, most likely."""
     env = os.environ if environment is None else environment
-    known = {f"ARS_{field.upper()}" for field in Settings.model_fields} | {"ARS_STARTED_BY"}
+    known = {f"ARS_{field.upper()}" for field in Settings.__annotations__} | {"ARS_STARTED_BY"}
     return sorted(name for name in env if name.startswith("ARS_") and name not in known)
 
 
 def checked(chosen: Mapping[str, Any]) -> Settings:
-    """These values as settings. Raises `SettingsError`, as `load` does."""
-    try:
-        return Settings(**chosen)
-    except ValidationError as exc:
-        fault = exc.errors(include_input=False, include_url=False)[0]
-        raise SettingsError(f"setting {fault['loc'][0]}: {fault['msg'].removeprefix('Value error, ')}") from None
+    """These values as settings; None is none. Raises `SettingsError`, as `load` does."""
+    read = {}
+    for field, value in chosen.items():
+        try:
+            if value is not None:
+                read[field] = _reader(Settings.__annotations__[field])(value)
+        except ValueError as why:
+            raise SettingsError(f"setting {field}: {why}") from None
+    return Settings(**read)
+
+
+def _reader(kind: Any) -> Callable[[Any], Any]:
+    """How a field of this type is read: as its `Annotated` says, which in `X | None` is X."""
+    annotated = kind if hasattr(kind, "__metadata__") else get_args(kind)[0]
+    read: Callable[[Any], Any] = annotated.__metadata__[0]
+    return read
 
 
 def _usable(address: str) -> bool:
@@ -193,4 +299,4 @@ def _read_login() -> dict[str, Any]:
         raise SettingsError(f"{path} cannot be read; run `ars-acp login` to write it anew, or remove it") from None
     if not isinstance(held, dict):
         raise SettingsError(f"{path} is not what `ars-acp login` writes; run it again, or remove the file")
-    return {key: held[key] for key in OPENAI_NAMES if isinstance(held.get(key), str)}
+    return {key: held[key] for key in OPENAI_NAMES if isinstance(held.get(key), str) and held[key]}

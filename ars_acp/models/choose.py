@@ -32,7 +32,7 @@ def _endpoint(settings: "Settings") -> "Model":
 
     config = ModelConfig(
         base_url=settings.base_url or OPENAI,
-        api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+        api_key=settings.api_key.value if settings.api_key else None,
         model=settings.model,
         connect_seconds=settings.connect_seconds,
         first_byte_seconds=settings.first_byte_seconds,

@@ -18,7 +18,7 @@ from ars_acp.agent import Agent
 from ars_acp.errors import SettingsError
 from ars_acp.log import Log, Sink
 from ars_acp.models.scripted import Script, ScriptedModel
-from ars_acp.settings import Settings
+from ars_acp.settings import Settings, checked
 from event_log.stores import open_store
 from tests.support.disk import Disk
 from tests.support.in_memory import Client, house
@@ -27,7 +27,7 @@ SILENT = "=== turn repeat\nsay: ok\n"
 
 
 def logged_in() -> Settings:
-    return Settings(api_key="sk-from-the-login-file")
+    return checked({"api_key": "sk-from-the-login-file"})
 
 
 @contextlib.asynccontextmanager
@@ -39,7 +39,7 @@ async def wired(
     with anyio.fail_after(5):
         async with anyio.create_task_group() as tasks:
             agent = Agent(
-                Settings(**settings),
+                checked(settings),
                 open_store("memory:"),
                 Log("error", Sink(2)),
                 make_model=lambda _: ScriptedModel(Script.parse(SILENT)),

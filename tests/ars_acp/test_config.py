@@ -1,7 +1,7 @@
 """Config options: what is listed, what can be chosen, how it is told, and from when it holds."""
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import anyio
 import pytest
@@ -53,7 +53,7 @@ def levels(tmp_path: Path) -> str:
 
 
 def test_the_modes_are_those_of_the_settings_and_of_the_permissions() -> None:
-    assert {mode for mode, _, _ in MODES} == set(permissions.MODES) == set(get_args(settings.Mode))
+    assert {mode for mode, _, _ in MODES} == set(permissions.MODES) == set(settings.MODES)
 
 
 async def test_new_load_and_resume_answer_with_all_modes_and_options_as_they_are() -> None:

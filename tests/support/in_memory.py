@@ -16,7 +16,7 @@ from acp_wire.streams import MemoryStream, memory_pair
 from ars_acp.agent import Agent
 from ars_acp.log import Log, Sink
 from ars_acp.models.scripted import Script, ScriptedModel
-from ars_acp.settings import Settings
+from ars_acp.settings import checked
 from event_log.stores import Store, open_store
 from tests.support.schema import WireCheck
 
@@ -194,7 +194,7 @@ async def house(
     near, far = memory_pair()
     stream = CheckedStream(far, check, client)
     store = store or open_store("memory:")
-    chosen = Settings(**{"script": "in memory", **settings})
+    chosen = checked({"script": "in memory", **settings})
     log = Log("error", Sink(2))
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:
