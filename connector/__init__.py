@@ -15,9 +15,11 @@ from connector.limits import Limits
 from connector.permissions import Act, Answer, Decision, allow_once, allow_reads, ask, decide, deny_all
 from connector.process import Command
 from connector.session import Session, Turn
+from connector.vendors import VENDORS, Vendor, command_of
 from connector.workspace import Workspace
 
 __all__ = [
+    "VENDORS",
     "Act",
     "AgentError",
     "AgentExited",
@@ -34,11 +36,13 @@ __all__ = [
     "Session",
     "SignInNeeded",
     "Turn",
+    "Vendor",
     "VersionMismatch",
     "Workspace",
     "allow_once",
     "allow_reads",
     "ask",
+    "command_of",
     "decide",
     "deny_all",
     "launch",
