@@ -82,6 +82,7 @@ class _Waiting:
     """A request of ours without its answer, or with it until the task that asked has gone on."""
 
     answered: asyncio.Future[None]
+    on_answer: Callable[[], None] | None = None
     answer: dict[str, Any] | None = None
 
 
@@ -153,8 +154,9 @@ class Connection:
         *,
         timeout: float | None = None,
         late: Callable[[R], None] | None = None,
+        on_answer: Callable[[], None] | None = None,
     ) -> R:
-        """Asks the peer and returns its typed answer.
+        """Asks the peer and returns its typed answer. The reader calls `on_answer` when it comes, before it reads on.
 
         Raises `RpcError` (its error, or an answer that is malformed), `RequestTimeout` after `timeout` seconds,
         `ConnectionClosed`. When it gives up or is cancelled the peer is told with `$/cancel_request`; a result that
@@ -163,7 +165,7 @@ class Connection:
         if self._closed:
             raise ConnectionClosed("the connection is closed")
         request_id = next(self._ids)
-        waiting = self._pending[request_id] = _Waiting(asyncio.get_running_loop().create_future())
+        waiting = self._pending[request_id] = _Waiting(asyncio.get_running_loop().create_future(), on_answer)
         began = time.perf_counter()
         outcome = "cancelled"
         try:
@@ -173,18 +175,21 @@ class Connection:
             assert waiting.answer is not None
             raw = _result(waiting.answer)
             outcome = "answered"
+            return row.result(raw)
         except TimeoutError:
             outcome = "timeout"
-            raise RequestTimeout(f"{row.name} was not answered in {timeout:g} s") from None
-        except (RpcError, ConnectionClosed):
+            why = RequestTimeout(f"{row.name} was not answered in {timeout:g} s")
+            why.request_id = request_id
+            raise why from None
+        except (RpcError, ConnectionClosed) as error:
             outcome = "error"
+            error.request_id = request_id
             raise
         finally:
             del self._pending[request_id]
             if outcome in ("timeout", "cancelled"):
                 self._give_up(request_id, waiting, late and (lambda raw: late(row.result(raw))))
             self._event("request.sent", method=row.name, id=request_id, ms=_ms(began), outcome=outcome)
-        return row.result(raw)
 
     def _give_up(self, request_id: int, waiting: "_Waiting", late: Callable[[Any], Any] | None) -> None:
         if waiting.answer is not None:
@@ -278,6 +283,8 @@ class Connection:
             self._ignored("answer.unknown", id=_readable_id(message))
         else:
             waiting.answer = message
+            if waiting.on_answer is not None:
+                self._guarded("answer", waiting.on_answer)
             if not waiting.answered.done():
                 waiting.answered.set_result(None)
 

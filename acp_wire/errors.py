@@ -29,7 +29,9 @@ NOT_FOUND = -32002
 
 
 class WireError(Exception):
-    """Whatever can go wrong between the two ends."""
+    """Whatever can go wrong between the two ends. `request_id` is that of our request, where one was sent."""
+
+    request_id: int | None = None
 
 
 class RpcError(WireError):

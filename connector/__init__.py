@@ -8,13 +8,16 @@ from connector.errors import (
     AgentNotFound,
     AgentTimeout,
     ConnectorError,
+    NotOffered,
+    SessionNotFound,
     SignInNeeded,
     VersionMismatch,
 )
 from connector.limits import Limits
 from connector.permissions import Act, Answer, Decision, allow_once, allow_reads, ask, decide, deny_all
 from connector.process import Command
-from connector.session import Session, Turn
+from connector.session import Session
+from connector.turn import Exchange, Turn, is_late, seq_of
 from connector.vendors import VENDORS, Vendor, command_of
 from connector.workspace import Workspace
 
@@ -31,9 +34,12 @@ __all__ = [
     "Connector",
     "ConnectorError",
     "Decision",
+    "Exchange",
     "Filled",
     "Limits",
+    "NotOffered",
     "Session",
+    "SessionNotFound",
     "SignInNeeded",
     "Turn",
     "Vendor",
@@ -45,5 +51,7 @@ __all__ = [
     "command_of",
     "decide",
     "deny_all",
+    "is_late",
     "launch",
+    "seq_of",
 ]

@@ -5,6 +5,7 @@ ends their turn. Whatever the agent asks is answered, also when the person has c
 """
 
 import contextlib
+import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -61,6 +62,9 @@ class Hands:
     # Between session/cancel and the end of the turn every question is answered `cancelled`.
     cancelled: bool = False
     asking: set[Call] = field(default_factory=set)
+    # How many of its requests are being answered, and when something was last heard of it, by the monotonic clock.
+    waits: int = 0
+    heard: float = 0.0
     tool_calls: "dict[str, ToolCall | ToolCallUpdate]" = field(default_factory=dict)
 
 
@@ -111,6 +115,23 @@ class Client:
         for call in list(hands.asking):
             call.scope.cancel()
 
+    def end_turn(self, session_id: str) -> None:
+        """What was granted for this turn is granted no longer."""
+
+    def heard(self, session_id: str) -> float:
+        """When the agent last said something in this session; now, where it waits for something of ours."""
+        hands = self._sessions.get(session_id)
+        if hands is None:
+            return 0.0
+        return time.monotonic() if hands.waits else hands.heard
+
+    def received(self, call: Call) -> None:
+        """An agent that waits for us is not silent."""
+        hands = self._sessions.get(call.raw.get("sessionId", "")) if isinstance(call.raw, dict) else None
+        if hands is not None:
+            hands.waits += 1
+            call.ended(lambda: _answered(hands))
+
     def inside(self, session_id: str, path: str) -> bool:
         """Whether `path` lies inside the session's roots; for `permissions.allow_reads`."""
         hands = self._sessions.get(session_id)
@@ -119,7 +140,9 @@ class Client:
     # ── what agents ask for, in the order of the specification ──────────────────────────────────────────────────────
 
     def session_update(self, params: "SessionNotification") -> None:
-        """Passes an update on, or keeps it until its session is known."""
+        """Passes an update on, or keeps it until its session is known. What is said of its delivery goes with it."""
+        if params.meta:
+            params.update.meta = {**(params.update.meta or {}), **params.meta}
         if hands := self._sessions.get(params.session_id):
             self._deliver(hands, params.update)
             return
@@ -198,6 +221,7 @@ class Client:
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _deliver(self, hands: Hands, update: Update) -> None:
+        hands.heard = time.monotonic()
         kind = update.session_update
         if kind in ("tool_call", "tool_call_update"):
             # An update may come before its tool call: then it stands for it.
@@ -218,6 +242,11 @@ class Client:
 
     def _terminal(self, params: "OfTerminal") -> Terminal:
         return self._hands(params.session_id).workspace.terminals.get(params.terminal_id)
+
+
+def _answered(hands: Hands) -> None:
+    hands.waits -= 1
+    hands.heard = time.monotonic()
 
 
 def _exit_status(ended: Exit) -> dict[str, Any]:

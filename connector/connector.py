@@ -1,67 +1,204 @@
 """Spawning an agent and talking to it: launch → initialize → session/new → prompts → cancel → shutdown."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.abc
 
 from acp_wire import methods
-from acp_wire.connection import CLIENT_SIDE, Connection
-from acp_wire.errors import AUTH_REQUIRED, ConnectionClosed, RequestTimeout, RpcError
-from connector.client import Client, OnUpdate
-from connector.errors import AgentError, AgentExited, AgentTimeout, ConnectorError, SignInNeeded, VersionMismatch
+from connector import environment
+from connector.client import Client, OnUpdate, Update
+from connector.errors import ConnectorError, NotOffered, SessionNotFound, SignInNeeded, VersionMismatch
 from connector.limits import DEFAULTS, Limits
+from connector.link import Link, OnEvent
 from connector.process import AgentProcess, Command, spawn
-from connector.session import Session, Turn
+from connector.secrets import Secrets
+from connector.session import Prompt, Session
 from connector.terminals import OnOutput
+from connector.turn import Exchange
 from connector.workspace import Workspace
 
 if TYPE_CHECKING:
     from acp_wire.schema.agent_capabilities import InitializeResponse
+    from acp_wire.schema.session_state import LoadSessionResponse, SessionInfo
 
-P = TypeVar("P")
-R = TypeVar("R")
 PROTOCOL_VERSION = 1
-# How long the exit status may lag behind the end of stdout.
-EXIT_SECONDS = 0.5
+MOST_PAGES = 1000
+
+
+def _nobody(update: Update) -> None:
+    """Whoever wants to see what belongs to no turn says so."""
 
 
 class Connector:
-    """One agent process and its sessions. Made by `launch`."""
+    """One agent process and its sessions. Made by `launch`.
 
-    def __init__(
-        self,
-        command: Command,
-        process: AgentProcess,
-        client: Client,
-        tasks: anyio.abc.TaskGroup,
-        limits: Limits,
-        on_event: Callable[[str, dict[str, Any]], None] | None,
-    ) -> None:
-        self.command = command
-        self.client = client
+    `execute`, `follow_up`, `stream`, `cancel` and `get_session_history` are for who wants one conversation: its
+    session begins with the first prompt.
+    """
+
+    def __init__(self, link: Link, *, cwd: str, system_prompt: str, sign_in: str) -> None:
         self.sessions: dict[str, Session] = {}
-        self.agent: InitializeResponse
-        self._process = process
-        self._tasks = tasks
-        self._limits = limits
-        self._connection = Connection(process.stream, client, CLIENT_SIDE, on_event=on_event)
-        tasks.start_soon(self._connection.serve)
+        self._link = link
+        self._cwd = cwd
+        self._system = system_prompt
+        self._sign_in = sign_in
+        self._only: Session | None = None
 
-    def is_alive(self) -> bool:
-        """Whether the agent's process still runs."""
-        return self._process.child.exit is None
+    @property
+    def command(self) -> Command:
+        """What was started."""
+        return self._link.command
+
+    @property
+    def client(self) -> Client:
+        """What the agent sees of us."""
+        return self._link.client
+
+    @property
+    def agent(self) -> "InitializeResponse":
+        """What the agent has said of itself: its name, what it can do, how it is signed in to."""
+        return self._link.agent
 
     @property
     def pid(self) -> int:
         """The agent's process id, which is its group's too."""
-        return self._process.child.pid
+        return self._link.process.child.pid
+
+    def is_alive(self) -> bool:
+        """Whether the agent's process still runs."""
+        return self._link.process.child.exit is None
 
     def stderr_tail(self) -> str:
-        """The end of what the agent has written on stderr."""
-        return self._process.stderr_tail()
+        """The end of what the agent has written on stderr, secrets taken out."""
+        return self._link.stderr_tail()
+
+    # ── one conversation ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def execute(self, prompt: Prompt) -> str:
+        """The reply to a prompt, which waits for those before it. Raises `ConnectorError`."""
+        return (await (await self._conversation()).prompt(prompt)).text
+
+    async def follow_up(self, prompt: Prompt) -> str:
+        """`execute` in the conversation that there is. The agent remembers it: nothing of it is sent again."""
+        if self._only is None:
+            raise ConnectorError(self._link.name, "nothing can follow yet: begin with execute()")
+        return await self.execute(prompt)
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[Update, None]:
+        """The updates of a turn as they come. The turn is cancelled when the iterator is closed before its end."""
+        session = await self._conversation()
+        async with contextlib.aclosing(session.stream(prompt)) as updates:
+            async for update in updates:
+                yield update
+
+    def cancel(self) -> None:
+        """Cancels the conversation's running prompt and those behind it: each ends with `cancelled`."""
+        if self._only is not None:
+            self._only.cancel()
+
+    def get_session_history(self) -> list[Exchange]:
+        """The conversation so far, oldest first."""
+        return [] if self._only is None else self._only.log()
+
+    async def _conversation(self) -> Session:
+        if self._only is None:
+            self._only = await self.new_session(self._cwd)
+        return self._only
+
+    # ── sessions ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def new_session(
+        self,
+        cwd: str,
+        *,
+        directories: Sequence[str] = (),
+        mcp_servers: Sequence[dict[str, Any]] = (),
+        system_prompt: str | None = None,
+        meta: dict[str, Any] | None = None,
+        on_output: OnOutput | None = None,
+        outside: OnUpdate = _nobody,
+    ) -> Session:
+        """A new session whose files and terminals lie below the absolute `cwd` and `directories`.
+
+        `mcp_servers` are as `acp_wire.build.mcp_stdio` makes them. `system_prompt` (without it, the one that `launch`
+        was given) goes with the first prompt, once. `on_output(terminal_id, text)` is told what terminals write,
+        `outside(update)` what belongs to no turn, from the first update on, also one that came before the session's id.
+        Raises `ConnectorError`, and `OSError` where a directory cannot be opened.
+        """
+        params = self._params(cwd, directories, mcp_servers)
+        if meta:
+            params["_meta"] = meta
+        workspace = Workspace([cwd, *directories], on_output=on_output)
+        try:
+            created = await self._ask_session(methods.SESSION_NEW, params)
+        except ConnectorError:
+            await workspace.close()
+            raise
+        system = self._system if system_prompt is None else system_prompt
+        session = Session(created.session_id, self._link, system=system, outside=outside)
+        self.client.add(session.id, workspace, session.take)
+        session.opened(created)
+        self.sessions[session.id] = session
+        return session
+
+    async def load_session(self, session_id: str, cwd: str, **more: Any) -> Session:
+        """A session that the agent has kept, replayed: what was said becomes `turns`, and is shown to `outside` too.
+
+        Takes `directories`, `mcp_servers`, `on_output` and `outside` as `new_session` does. Raises `NotOffered`,
+        `SessionNotFound`; never a fresh session under an old name.
+        """
+        self._link.need("load_session", "loadSession", f"the session {session_id!r} cannot be loaded")
+        return await self._open(methods.SESSION_LOAD, session_id, cwd, replay=True, **more)
+
+    async def resume_session(self, session_id: str, cwd: str, **more: Any) -> Session:
+        """A session that the agent has kept, without a replay. As `load_session` in everything else."""
+        what = f"the session {session_id!r} cannot be resumed"
+        self._link.need("session_capabilities.resume", "sessionCapabilities.resume", what)
+        return await self._open(methods.SESSION_RESUME, session_id, cwd, replay=False, **more)
+
+    async def list_sessions(self, cwd: str | None = None) -> "list[SessionInfo]":
+        """All sessions that the agent has kept, or those of one directory. Raises `NotOffered`."""
+        self._link.need("session_capabilities.list", "sessionCapabilities.list", "its sessions cannot be listed")
+        found: list[SessionInfo] = []
+        cursor: str | None = None
+        for _ in range(MOST_PAGES):
+            params = {name: value for name, value in (("cwd", cwd), ("cursor", cursor)) if value is not None}
+            page = await self._link.ask(methods.SESSION_LIST, params, timeout=self._link.limits.request)
+            found += page.sessions
+            if page.next_cursor is None or page.next_cursor == cursor:
+                break
+            cursor = page.next_cursor
+        return found
+
+    async def delete_session(self, session_id: str) -> None:
+        """Forgets a session that the agent has kept; one that is gone already is as good. Raises `NotOffered`."""
+        what = f"the session {session_id!r} cannot be deleted"
+        self._link.need("session_capabilities.delete", "sessionCapabilities.delete", what)
+        if (session := self.sessions.pop(session_id, None)) is not None:
+            await session.close()
+        with contextlib.suppress(SessionNotFound):
+            await self._link.ask(methods.SESSION_DELETE, {"sessionId": session_id}, timeout=self._link.limits.request)
+
+    # ── signing in ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def authenticate(self, method_id: str) -> None:
+        """Signs in by one of the agent's own methods. Raises `NotOffered`, also for one that needs a terminal."""
+        offered = {method.id: getattr(method, "type", "agent") for method in self.agent.auth_methods}
+        if offered.get(method_id) != "agent":
+            known = ", ".join(name for name, kind in offered.items() if kind == "agent") or "none"
+            what = f"there is no sign-in {method_id!r} that it does itself; there are {known}"
+            raise NotOffered(self._link.name, "authMethods", what)
+        await self._link.ask(methods.AUTHENTICATE, {"methodId": method_id}, timeout=self._link.limits.authenticate)
+
+    async def logout(self) -> None:
+        """Forgets who is signed in. Raises `NotOffered`."""
+        self._link.need("auth.logout", "auth.logout", "nobody can be logged out")
+        await self._link.ask(methods.LOGOUT, {}, timeout=self._link.limits.request)
+
+    # ── the beginning and the end ───────────────────────────────────────────────────────────────────────────────────
 
     async def initialize(self, client_info: dict[str, str]) -> None:
         """Shakes hands; what the agent can do is in `agent` afterwards. Raises `ConnectorError`."""
@@ -70,45 +207,10 @@ class Connector:
             "clientCapabilities": self.client.capabilities(),
             "clientInfo": client_info,
         }
-        self.agent = await self._ask(methods.INITIALIZE, params, timeout=self._limits.initialize)
+        limit = self._link.limits.initialize
+        self._link.agent = await self._link.ask(methods.INITIALIZE, params, timeout=limit)
         if self.agent.protocol_version != PROTOCOL_VERSION:
-            raise VersionMismatch(self.command.name, self.agent.protocol_version)
-
-    async def new_session(
-        self,
-        cwd: str,
-        *,
-        directories: Sequence[str] = (),
-        on_output: OnOutput | None = None,
-        outside: OnUpdate = lambda update: None,
-    ) -> Session:
-        """A new session whose files and terminals lie below the absolute `cwd` and `directories`.
-
-        `on_output(terminal_id, text)` is told what terminals write, `outside(update)` what belongs to no turn, from
-        the first update on, also one that came before the session's id. Raises `ConnectorError`, and `OSError` where a
-        directory cannot be opened.
-        """
-        workspace = Workspace([cwd, *directories], on_output=on_output)
-        params: dict[str, Any] = {"cwd": cwd, "mcpServers": []}
-        if directories and self.agent.agent_capabilities.session_capabilities.additional_directories is not None:
-            params["additionalDirectories"] = list(directories)
-        try:
-            created = await self._ask(methods.SESSION_NEW, params, timeout=self._limits.session)
-        except ConnectorError:
-            await workspace.close()
-            raise
-        session = Session(
-            created.session_id,
-            client=self.client,
-            ask=self._ask_turn,
-            tell_cancel=self._tell_cancel,
-            start_soon=self._start_turn,
-            late_seconds=self._limits.late,
-        )
-        session.outside = outside
-        self.sessions[session.id] = session
-        self.client.add(session.id, workspace, session.take)
-        return session
+            raise VersionMismatch(self._link.name, self.agent.protocol_version)
 
     async def shutdown(self) -> None:
         """Cancels what runs, stops the agent within 3 s and ends every terminal. `launch` calls it on the way out."""
@@ -116,36 +218,59 @@ class Connector:
             for session in self.sessions.values():
                 session.cancel()
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._process.stop)
+                tasks.start_soon(self._link.process.stop)
                 for session_id in self.sessions:
                     tasks.start_soon(self.client.remove, session_id)
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _start_turn(self, run: Callable[[Turn], Any], turn: Turn) -> None:
-        self._tasks.start_soon(run, turn)
+    def _params(self, cwd: str, directories: Sequence[str], mcp_servers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """What opens a session. Directories are told to agents that take them, and are ours to open in any case."""
+        for server in mcp_servers:
+            if (kind := server.get("type", "stdio")) != "stdio":
+                what = f"the MCP server {server.get('name')!r} cannot be used"
+                self._link.need(f"mcp_capabilities.{kind}", f"mcpCapabilities.{kind}", what)
+        params: dict[str, Any] = {"cwd": cwd, "mcpServers": list(mcp_servers)}
+        if directories and self._link.offered("session_capabilities.additional_directories"):
+            params["additionalDirectories"] = list(directories)
+        return params
 
-    def _tell_cancel(self, session_id: str) -> None:
-        with contextlib.suppress(ConnectionClosed):
-            self._connection.notify(methods.SESSION_CANCEL, {"sessionId": session_id})
-
-    async def _ask_turn(self, row: methods.Request[P, R], params: dict[str, Any]) -> R:
-        return await self._ask(row, params, timeout=self._limits.turn)
-
-    async def _ask(self, row: methods.Request[P, R], params: dict[str, Any], *, timeout: float | None) -> R:
-        """A request, with the wire's exceptions told as the agent's."""
-        name, began = self.command.name, anyio.current_time()
+    async def _open(
+        self,
+        row: "methods.Request[Any, LoadSessionResponse]",
+        session_id: str,
+        cwd: str,
+        *,
+        replay: bool,
+        directories: Sequence[str] = (),
+        mcp_servers: Sequence[dict[str, Any]] = (),
+        on_output: OnOutput | None = None,
+        outside: OnUpdate = _nobody,
+    ) -> Session:
+        if session_id in self.sessions:
+            raise ConnectorError(self._link.name, f"the session {session_id!r} is open already")
+        params = {"sessionId": session_id, **self._params(cwd, directories, mcp_servers)}
+        session = Session(session_id, self._link, outside=outside)
+        if replay:
+            session.replay()
+        self.client.add(session_id, Workspace([cwd, *directories], on_output=on_output), session.take)
         try:
-            return await self._connection.request(row, params, timeout=timeout)
-        except RequestTimeout:
-            raise AgentTimeout(name, row.name, timeout or 0, self._process.stderr_tail()) from None
-        except ConnectionClosed:
-            with anyio.move_on_after(EXIT_SECONDS):
-                await self._process.child.wait()
-            raise AgentExited(name, row.name, self._process.child.exit, self._process.stderr_tail()) from None
-        except RpcError as why:
-            kind = SignInNeeded if why.code == AUTH_REQUIRED else AgentError
-            raise kind(name, row.name, why.code, why.message, why.data, anyio.current_time() - began) from None
+            session.opened(await self._ask_session(row, params))
+        except ConnectorError:
+            await self.client.remove(session_id)
+            raise
+        self.sessions[session_id] = session
+        return session
+
+    async def _ask_session(self, row: methods.Request[Any, Any], params: dict[str, Any]) -> Any:
+        """With one sign-in where that is what is missing and we were told which."""
+        try:
+            return await self._link.ask(row, params, timeout=self._link.limits.session)
+        except SignInNeeded:
+            if not self._sign_in:
+                raise
+        await self.authenticate(self._sign_in)
+        return await self._link.ask(row, params, timeout=self._link.limits.session)
 
 
 @contextlib.asynccontextmanager
@@ -155,24 +280,40 @@ async def launch(
     *,
     cwd: str,
     limits: Limits = DEFAULTS,
+    system_prompt: str = "",
+    sign_in: str = "",
     client_info: dict[str, str] | None = None,
-    on_event: Callable[[str, dict[str, Any]], None] | None = None,
+    on_event: OnEvent | None = None,
     on_stderr: Callable[[bytes], None] = lambda data: None,
 ) -> AsyncIterator[Connector]:
     """A running, initialized agent for the length of the block; its whole process group is gone afterwards.
 
-    Raises `ConnectorError` where it cannot be started or does not shake hands.
+    `system_prompt` begins every new session. `sign_in` is the id of the agent's own method to use where it wants to be
+    signed in. Raises `ConnectorError` where the agent cannot be started or does not shake hands.
     """
     process = spawn(command, cwd=cwd, on_stderr=on_stderr)
     with _single_errors():
         async with anyio.create_task_group() as tasks:
-            connector = Connector(command, process, client, tasks, limits, on_event)
+            link = _link(command, process, client, tasks, limits, on_event)
+            connector = Connector(link, cwd=cwd, system_prompt=system_prompt, sign_in=sign_in)
             try:
                 await connector.initialize(client_info or {"name": "ars-connector", "version": "0"})
                 yield connector
             finally:
                 await connector.shutdown()
                 tasks.cancel_scope.cancel()
+
+
+def _link(
+    command: Command,
+    process: AgentProcess,
+    client: Client,
+    tasks: anyio.abc.TaskGroup,
+    limits: Limits,
+    on_event: OnEvent | None,
+) -> Link:
+    secrets = Secrets({**environment.inherited(command.passed_on), **command.env})
+    return Link(command, process, client, tasks, limits, secrets, on_event)
 
 
 @contextlib.contextmanager

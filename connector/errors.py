@@ -1,28 +1,67 @@
 """What can go wrong with an agent, each with who is to blame.
 
 ConnectorError
-├── AgentNotFound      the command could not be started: the configuration's fault
-├── AgentExited        the agent's process is gone, or its end of the connection
-├── AgentTimeout       the agent did not answer in time
-├── AgentError         the agent answered with an error: `code`, `message`, `details`
-│   └── SignInNeeded   it wants to be signed in first; the message says how
-└── VersionMismatch    it speaks no version of the protocol that we do
+├── AgentNotFound        the command could not be started: the configuration's fault
+├── AgentExited          the agent's process is gone, or its end of the connection
+├── AgentTimeout         the agent did not answer in time, or fell silent in a turn
+├── AgentError           the agent answered with an error: `code`, `message`, `details`
+│   ├── SignInNeeded     it wants to be signed in first; the message says how
+│   └── SessionNotFound  it does not know, or no longer has, that session
+├── NotOffered           the agent has not said that it can do this; nothing was sent: the caller's fault
+└── VersionMismatch      it speaks no version of the protocol that we do
 """
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from connector.child import Exit
 
 
-class ConnectorError(Exception):
-    """Whatever can go wrong; `agent` is the agent's name. The text is one or more lines for people."""
+@dataclass(frozen=True)
+class Asked:
+    """The request that went wrong, as far as there was one: its id on the wire, and how many seconds it took."""
 
-    def __init__(self, agent: str, text: str, stderr: str = "") -> None:
-        super().__init__(f"{agent}: {text}" + (f"\nThe last it wrote on stderr:\n{stderr}" if stderr else ""))
+    method: str
+    request_id: int | None = None
+    elapsed: float = 0.0
+
+    def __str__(self) -> str:
+        number = "" if self.request_id is None else f", request {self.request_id}"
+        return f"{self.method}{number}, after {self.elapsed:.1f} s"
+
+
+class ConnectorError(Exception):
+    """Whatever can go wrong; the text is one or more lines for people.
+
+    `agent` is the agent's name, `asked` the request, `exit` how its process ended if it has, `stderr` the end of what
+    it wrote there.
+    """
+
+    def __init__(
+        self, agent: str, text: str, *, asked: Asked | None = None, ended: Exit | None = None, stderr: str = ""
+    ) -> None:
         self.agent = agent
+        self.asked = asked or Asked("")
+        self.exit = ended
         self.stderr = stderr
+        super().__init__(f"{agent}: {text}")
+
+    @property
+    def method(self) -> str:
+        """The method that was asked for; "" where nothing was."""
+        return self.asked.method
+
+
+def _last_words(stderr: str) -> str:
+    return f"\nThe last it wrote on stderr:\n{stderr}" if stderr else ""
+
+
+def _details(data: Any) -> str:
+    """What an error's data say to people: agents differ in where they put it."""
+    told = [data.get(name) for name in ("details", "message", "reason")] if isinstance(data, dict) else [data]
+    return next((one for one in told if isinstance(one, str) and one), "")
 
 
 class AgentNotFound(ConnectorError):
@@ -34,39 +73,53 @@ class AgentNotFound(ConnectorError):
 
 
 class AgentExited(ConnectorError):
-    """`exit` is None where the process has closed its stdout and goes on running."""
+    """`exit` is None where the process has closed its stdout and goes on running; `why` is ours, where we ended it."""
 
-    def __init__(self, agent: str, doing: str, ended: Exit | None, stderr: str) -> None:
+    def __init__(self, agent: str, asked: Asked, ended: Exit | None, stderr: str, why: str = "") -> None:
         how = f"the agent ended ({ended})" if ended else "the agent closed the connection"
-        super().__init__(agent, f"{how} during {doing}", stderr)
-        self.exit = ended
+        reason = f": {why}" if why else ""
+        text = f"{how} during {asked.method}{reason} ({asked}){_last_words(stderr)}"
+        super().__init__(agent, text, asked=asked, ended=ended, stderr=stderr)
 
 
 class AgentTimeout(ConnectorError):
-    """No answer to `method` within `seconds`."""
+    """No answer within `seconds`, or in a turn nothing at all for that long."""
 
-    def __init__(self, agent: str, method: str, seconds: float, stderr: str) -> None:
-        super().__init__(agent, f"no answer to {method} within {seconds:g} s", stderr)
-        self.method = method
+    def __init__(self, agent: str, asked: Asked, seconds: float, stderr: str, what: str = "no answer to") -> None:
+        text = f"{what} {asked.method} within {seconds:g} s ({asked}){_last_words(stderr)}"
+        super().__init__(agent, text, asked=asked, stderr=stderr)
+        self.seconds = seconds
 
 
 class AgentError(ConnectorError):
-    """The agent's error answer to `method`, which took `elapsed` seconds. `data` is the error's, as it came."""
+    """The agent's error answer. `data` is the error's, as it came; `details` is what its `details` say."""
 
-    def __init__(self, agent: str, method: str, code: int, message: str, data: Any, elapsed: float) -> None:
-        self.method = method
+    def __init__(
+        self, agent: str, asked: Asked, code: int, message: str, data: Any = None, *, hint: str = "", stderr: str = ""
+    ) -> None:
         self.code = code
         self.message = message
         self.data = data
-        self.elapsed = elapsed
-        held = data.get("details") if isinstance(data, dict) else None
-        self.details = held if isinstance(held, str) else ""
-        detail = f": {self.details}" if self.details else ""
-        super().__init__(agent, f"{message}{detail} ({method}, error {code}, after {elapsed:.1f} s)")
+        self.details = _details(data)
+        detail = f": {self.details}" if self.details and self.details not in message else ""
+        more = f"\n{hint}" if hint else ""
+        super().__init__(agent, f"{message}{detail} (error {code}, {asked}){more}", asked=asked, stderr=stderr)
 
 
 class SignInNeeded(AgentError):
-    """The agent answered that authentication is required."""
+    """The agent wants to be signed in; the last lines of the message say what to do."""
+
+
+class SessionNotFound(AgentError):
+    """The agent does not know the session. A new one is another conversation: nobody makes one instead."""
+
+
+class NotOffered(ConnectorError):
+    """The agent does not offer `capability`, so it was not asked."""
+
+    def __init__(self, agent: str, capability: str, what: str) -> None:
+        super().__init__(agent, f"{what}: the agent does not offer `{capability}`")
+        self.capability = capability
 
 
 class VersionMismatch(ConnectorError):

@@ -1,126 +1,67 @@
 """One conversation with an agent: prompts in, typed updates out in wire order, one turn after the other."""
 
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+import math
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from acp_wire import methods
-from connector.client import Client, Update
-from connector.errors import ConnectorError
-from connector.permissions import merged
+from connector.client import Update
+from connector.content import check, joined
+from connector.errors import AgentTimeout, Asked, ConnectorError, NotOffered
+from connector.link import Link
+from connector.turn import Exchange, Turn
 
 if TYPE_CHECKING:
-    from acp_wire.schema.prompt_turn import StopReason
-    from acp_wire.schema.tool_calls import ToolCall, ToolCallUpdate
+    from acp_wire.schema.config_options import SessionConfigOption
+    from acp_wire.schema.session_state import LoadSessionResponse, SessionModelState, SessionModeState
+    from acp_wire.schema.session_update import AvailableCommand
 
 Prompt = str | Sequence[dict[str, Any]]
-# Sends a request on the connection, with the connector's errors and time limits.
-Ask = Callable[..., Any]
-
-
-@dataclass(eq=False)
-class Turn:
-    """One prompt and everything that came back for it. Iterate over it for the updates, as they come.
-
-    `late` holds what the agent sent after it had answered the prompt: it belongs to this turn, not to the next.
-    """
-
-    prompt: list[dict[str, Any]]
-    stop_reason: "StopReason | None" = None
-    text: str = ""
-    thought: str = ""
-    tool_calls: "dict[str, ToolCall | ToolCallUpdate]" = field(default_factory=dict)
-    late: list[Update] = field(default_factory=list)
-    state: Literal["queued", "running", "done"] = "queued"
-    cancelled: bool = False
-
-    _unseen: deque[Update] = field(default_factory=deque)
-    _failure: ConnectorError | None = None
-    _changed: anyio.Event = field(default_factory=anyio.Event)
-
-    async def __aiter__(self) -> AsyncIterator[Update]:
-        """The updates from the first one on that nobody has taken. Raises `ConnectorError` in place of the rest."""
-        while True:
-            while self._unseen:
-                yield self._unseen.popleft()
-            if self.state == "done":
-                break
-            await self._changed.wait()
-        if self._failure is not None:
-            raise self._failure
-
-    async def result(self) -> "StopReason":
-        """Waits for the end of the turn. Raises `ConnectorError` where it has none."""
-        while self.state != "done":
-            await self._changed.wait()
-        if self._failure is not None:
-            raise self._failure
-        assert self.stop_reason is not None
-        return self.stop_reason
-
-    def take(self, update: Update) -> None:
-        """Files an update that belongs to this turn."""
-        if self.state == "done":
-            self.late.append(update)
-        else:
-            self._unseen.append(update)
-        kind = update.session_update
-        if kind == "agent_message_chunk" and update.content.type == "text":
-            self.text += update.content.text
-        elif kind == "agent_thought_chunk" and update.content.type == "text":
-            self.thought += update.content.text
-        elif kind in ("tool_call", "tool_call_update"):
-            known = self.tool_calls.get(update.tool_call_id)
-            self.tool_calls[update.tool_call_id] = update if known is None else merged(known, update)
-        self.notify()
-
-    def end(self, stop_reason: "StopReason | None", failure: ConnectorError | None = None) -> None:
-        """Nothing more comes, but for what is late."""
-        self.stop_reason, self._failure, self.state = stop_reason, failure, "done"
-        self.notify()
-
-    def notify(self) -> None:
-        """Wakes whoever waits for this turn."""
-        self._changed.set()
-        self._changed = anyio.Event()
 
 
 class Session:
-    """One session of an agent. Prompts wait for each other; `turns` is the history, oldest first."""
+    """One session of an agent. Prompts wait for each other; `turns` holds them all, oldest first.
 
-    def __init__(
-        self,
-        session_id: str,
-        *,
-        client: Client,
-        ask: Ask,
-        tell_cancel: Callable[[str], None],
-        start_soon: Callable[[Callable[[Turn], Any], Turn], None],
-        late_seconds: float,
-    ) -> None:
+    The agent remembers the conversation: only what is new is ever sent. `system` goes, once, as the first block of the
+    first prompt.
+    """
+
+    def __init__(self, session_id: str, link: Link, *, system: str = "", outside: Callable[[Update], None]) -> None:
         self.id = session_id
         self.turns: list[Turn] = []
-        # Called with what arrives before the first turn, and with what is late.
-        self.outside: Callable[[Update], None] = lambda update: None
-        self._client = client
-        self._ask = ask
-        self._tell_cancel = tell_cancel
-        self._start_soon = start_soon
-        self._late_seconds = late_seconds
+        # Called with what arrives before the first turn, between turns, with what is late and what is replayed.
+        self.outside = outside
+        self.modes: SessionModeState | None = None
+        self.models: SessionModelState | None = None
+        self.config_options: list[SessionConfigOption] = []
+        self.commands: list[AvailableCommand] = []
+        self.title = ""
+        self._link = link
+        self._system = system
         self._one_at_a_time = anyio.Lock()
         # The turn that runs, or the last one that has: what arrives is its.
         self._latest: Turn | None = None
+        self._replaying = False
+        self._closed = False
         self._quiet_from = 0.0
 
+    # ── prompts ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
     def start(self, prompt: Prompt) -> Turn:
-        """Queues a prompt, a text or content blocks, and returns its turn at once."""
+        """Queues a prompt, a text or content blocks, and returns its turn at once.
+
+        Raises `NotOffered` for an image, audio or an embedded resource that the agent does not take, and ValueError for
+        what is no content.
+        """
         blocks = [{"type": "text", "text": prompt}] if isinstance(prompt, str) else list(prompt)
+        check(blocks, self._link)
+        if self._closed:
+            raise ConnectorError(self._link.name, "the session is closed")
         turn = Turn(blocks)
         self.turns.append(turn)
-        self._start_soon(self._run, turn)
+        self._link.tasks.start_soon(self._run, turn)
         return turn
 
     async def prompt(self, prompt: Prompt) -> Turn:
@@ -133,7 +74,7 @@ class Session:
             self._abandon(turn)
         return turn
 
-    async def stream(self, prompt: Prompt) -> AsyncIterator[Update]:
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[Update, None]:
         """The updates of a turn as they come. The turn is cancelled when the iterator is closed before its end."""
         turn = self.start(prompt)
         try:
@@ -142,43 +83,203 @@ class Session:
         finally:
             self._abandon(turn)
 
+    @property
+    def queue(self) -> list[Turn]:
+        """The prompts that wait for their turn, the next one first."""
+        return [turn for turn in self.turns if turn.state == "queued"]
+
+    @property
+    def running(self) -> Turn | None:
+        """The turn that runs, if one does."""
+        return self._latest if self._latest is not None and self._latest.state == "running" else None
+
     def cancel(self) -> None:
-        """Cancels the running turn and the queued ones: each ends with the stop reason `cancelled`."""
-        for turn in self.turns:
-            if turn.state != "done":
-                turn.cancelled = True
-        if any(turn.state == "running" for turn in self.turns):
-            self._client.cancel(self.id)
-            self._tell_cancel(self.id)
+        """Cancels the running turn and the queued ones: each ends with the stop reason `cancelled`.
+
+        The queued ones end at once, the running one with the agent's answer. An agent that gives none in time is given
+        up, and its process killed.
+        """
+        for turn in self.queue:
+            turn.cancel()
+            turn.end("cancelled")
+        running = self.running
+        if running is not None and not running.answered and not running.cancelled:
+            running.cancel()
+            self._tell_to_stop()
+
+    def log(self) -> list[Exchange]:
+        """What was said, oldest first: prompt and response with thoughts and tool calls, replayed turns included."""
+        return [turn.exchange() for turn in self.turns]
+
+    # ── what can be chosen ──────────────────────────────────────────────────────────────────────────────────────────
+
+    async def set_mode(self, mode_id: str) -> None:
+        """Raises `NotOffered` where the session has no modes, ValueError where it has others."""
+        if self.modes is None:
+            raise NotOffered(self._link.name, "modes", f"no mode can be set to {mode_id!r}")
+        _known("mode", mode_id, [mode.id for mode in self.modes.available_modes])
+        await self._ask(methods.SESSION_SET_MODE, {"sessionId": self.id, "modeId": mode_id})
+        self.modes.current_mode_id = mode_id
+
+    async def set_config_option(self, config_id: str, value: str | bool) -> None:
+        """Raises `NotOffered` where the session has no options, ValueError where it has others."""
+        if not self.config_options:
+            raise NotOffered(self._link.name, "configOptions", f"the option {config_id!r} cannot be set")
+        _known("option", config_id, [option.id for option in self.config_options])
+        params: dict[str, Any] = {"sessionId": self.id, "configId": config_id, "value": value}
+        if isinstance(value, bool):
+            params["type"] = "boolean"
+        self.config_options = (await self._ask(methods.SESSION_SET_CONFIG_OPTION, params)).config_options
+
+    async def set_model(self, model_id: str) -> None:
+        """By the option that chooses the model, or as agents did before there were options. Raises `NotOffered`."""
+        for option in self.config_options:
+            if option.category == "model":
+                await self.set_config_option(option.id, model_id)
+                return
+        if self.models is None:
+            raise NotOffered(self._link.name, "models", f"no model can be set to {model_id!r}")
+        _known("model", model_id, [model.model_id for model in self.models.available_models])
+        await self._ask(methods.SESSION_SET_MODEL, {"sessionId": self.id, "modelId": model_id})
+        self.models.current_model_id = model_id
+
+    async def close(self) -> None:
+        """Cancels what runs, ends the terminals, and tells the agent where it offers `session/close`."""
+        if self._closed:
+            return
+        self._closed = True
+        self.cancel()
+        if self._link.offered("session_capabilities.close"):
+            await self._ask(methods.SESSION_CLOSE, {"sessionId": self.id})
+        if (running := self.running) is not None:
+            await running.ended()
+        await self._link.client.remove(self.id)
+
+    # ── for the connector ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def opened(self, answer: "LoadSessionResponse") -> None:
+        """The agent's answer to session/new, load or resume: what can be chosen. A replay is over with it."""
+        self.modes = self.modes or answer.modes
+        self.models = answer.models
+        self.config_options = self.config_options or answer.config_options or []
+        self._replaying = False
+
+    def replay(self) -> None:
+        """What arrives from here on, until the answer, is a conversation of the past: it becomes turns."""
+        self._replaying = True
 
     def take(self, update: Update) -> None:
         """What the client calls with each update of this session, in wire order."""
-        if self._latest is not None:
+        self._note(update)
+        if self._replaying:
+            self._take_replayed(update)
+        elif self._latest is not None:
             self._latest.take(update)
-        if self._latest is None or self._latest.state == "done":
+        if self._latest is None or self._latest.answered:
             self.outside(update)
 
-    async def _run(self, turn: Turn) -> None:
-        async with self._one_at_a_time:
-            await anyio.sleep_until(self._quiet_from)
-            if turn.cancelled:
-                turn.end("cancelled")
-                return
-            self._client.begin_turn(self.id)
-            turn.state = "running"
-            self._latest = turn
-            try:
-                answer = await self._ask(methods.SESSION_PROMPT, {"sessionId": self.id, "prompt": turn.prompt})
-                turn.end(answer.stop_reason)
-            except ConnectorError as why:
-                turn.end(None, why)
-            finally:
-                # An agent that reports something after its answer does so at once: wait before it could be taken for
-                # the next turn's.
-                self._quiet_from = anyio.current_time() + self._late_seconds
+    # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _ask(self, row: methods.Request[Any, Any], params: dict[str, Any]) -> Any:
+        return await self._link.ask(row, params, timeout=self._link.limits.request)
+
+    def _tell_to_stop(self) -> None:
+        self._link.client.cancel(self.id)
+        self._link.tell(methods.SESSION_CANCEL, {"sessionId": self.id})
 
     def _abandon(self, turn: Turn) -> None:
         if turn.state == "running":
             self.cancel()
         elif turn.state == "queued":
-            turn.cancelled = True
+            turn.cancel()
+            turn.end("cancelled")
+
+    async def _run(self, turn: Turn) -> None:
+        async with self._one_at_a_time:
+            await anyio.sleep_until(self._quiet_from)
+            if turn.state == "done":
+                return
+            try:
+                await self._carry_out(turn)
+            finally:
+                turn.abandoned()  # where the connector is being shut down
+                self._link.client.end_turn(self.id)
+                # An agent that reports something after its answer does so at once: wait before it could be taken for
+                # the next turn's.
+                self._quiet_from = anyio.current_time() + self._link.limits.late
+
+    async def _carry_out(self, turn: Turn) -> None:
+        system, self._system = self._system, ""
+        blocks = [{"type": "text", "text": system}, *turn.prompt] if system else turn.prompt
+        self._link.client.begin_turn(self.id)
+        turn.state = "running"
+        self._latest = turn
+        answer, failure, overdue = None, None, list[AgentTimeout]()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._watch, turn, overdue)
+            try:
+                params = {"sessionId": self.id, "prompt": blocks}
+                answer = await self._link.ask(methods.SESSION_PROMPT, params, timeout=None, on_answer=turn.answer)
+            except ConnectorError as why:
+                failure = why
+            tasks.cancel_scope.cancel()
+        if answer is not None and answer.stop_reason == "refusal":
+            self._system = system  # the agent forgets a refused prompt, and what stood in it
+        if overdue:
+            turn.end(None, overdue[0])
+        elif turn.cancelled:
+            turn.end("cancelled")
+        else:
+            turn.end(answer.stop_reason if answer is not None else None, failure)
+
+    async def _watch(self, turn: Turn, overdue: list[AgentTimeout]) -> None:
+        """Waits until the turn is cancelled or takes too long, then for an answer, and gives the agent up without."""
+        if (why := await self._taking_too_long(turn)) is not None:
+            overdue.append(why)
+            self._tell_to_stop()
+        await anyio.sleep(self._link.limits.cancel)
+        await self._link.give_up(f"it ignored session/cancel for {self._link.limits.cancel:g} s and was killed")
+
+    async def _taking_too_long(self, turn: Turn) -> AgentTimeout | None:
+        """None when the turn is cancelled."""
+        limits, began = self._link.limits, anyio.current_time()
+        while not turn.cancelled:
+            now = anyio.current_time()
+            heard = max(began, self._link.client.heard(self.id))
+            asked = Asked(methods.SESSION_PROMPT.name, elapsed=now - began)
+            for limit, since, what in ((limits.turn, began, "no answer to"), (limits.idle, heard, "not a word during")):
+                if limit is not None and now >= since + limit:
+                    return AgentTimeout(self._link.name, asked, limit, self._link.stderr_tail(), what)
+            ends = [since + limit for since, limit in ((began, limits.turn), (heard, limits.idle)) if limit is not None]
+            with anyio.CancelScope(deadline=min(ends, default=math.inf)):
+                await turn.cancelling()
+        return None
+
+    def _note(self, update: Update) -> None:
+        """What is true of the session from here on."""
+        kind = update.session_update
+        if kind == "current_mode_update" and self.modes is not None:
+            self.modes.current_mode_id = update.current_mode_id
+        elif kind == "config_option_update":
+            self.config_options = update.config_options
+        elif kind == "available_commands_update":
+            self.commands = update.available_commands
+        elif kind == "session_info_update" and "title" in update.model_fields_set:
+            self.title = update.title or ""
+
+    def _take_replayed(self, update: Update) -> None:
+        asked = update.session_update == "user_message_chunk"
+        last = self.turns[-1] if self.turns else None
+        if last is None or (asked and last.state == "done" and last.said_something()):
+            last = Turn([])
+            last.end(None)
+            self.turns.append(last)
+        if asked:
+            last.prompt[:] = joined(last.prompt, update.content.model_dump(by_alias=True, exclude_none=True))
+        else:
+            last.fold(update)
+
+
+def _known(what: str, wanted: str, offered: Sequence[str]) -> None:
+    if wanted not in offered:
+        raise ValueError(f"there is no {what} {wanted!r}; there are {', '.join(offered) or 'none'}")

@@ -22,9 +22,23 @@ class SessionModeState(Model):
     available_modes: Annotated[list[Annotated[SessionMode, SKIP_INVALID]], Lenient(list, required=True)]
 
 
+class ModelInfo(Model):
+    model_id: str
+    name: str
+    description: OptionalText = None
+
+
+class SessionModelState(Model):
+    """How agents listed their models before these became config options; set by `session/set_model`."""
+
+    current_model_id: str
+    available_models: Annotated[list[Annotated[ModelInfo, SKIP_INVALID]], Lenient(list, required=True)]
+
+
 class LoadSessionResponse(Model):
     modes: Annotated[SessionModeState | None, Lenient()] = None
     config_options: Annotated[ConfigOptions | None, Lenient()] = None
+    models: Annotated[SessionModelState | None, Lenient()] = None
 
 
 class NewSessionResponse(LoadSessionResponse):

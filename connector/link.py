@@ -1,0 +1,126 @@
+"""Requests to one agent; what goes wrong on the wire is told as its own: its name, the request, its last words."""
+
+import contextlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+import anyio.abc
+
+from acp_wire import methods
+from acp_wire.connection import CLIENT_SIDE, Connection
+from acp_wire.errors import AUTH_REQUIRED, NOT_FOUND, ConnectionClosed, RequestTimeout, RpcError
+from connector import sign_in
+from connector.client import Client
+from connector.errors import (
+    AgentError,
+    AgentExited,
+    AgentTimeout,
+    Asked,
+    ConnectorError,
+    NotOffered,
+    SessionNotFound,
+    SignInNeeded,
+)
+from connector.limits import Limits
+from connector.process import AgentProcess, Command
+from connector.secrets import Secrets
+
+if TYPE_CHECKING:
+    from acp_wire.schema.agent_capabilities import InitializeResponse
+
+P = TypeVar("P")
+R = TypeVar("R")
+OnEvent = Callable[[str, dict[str, Any]], None]
+# How long the exit status may lag behind the end of stdout.
+EXIT_SECONDS = 0.5
+
+
+class Link:
+    """What the sessions of a connector share: the connection, the process, the limits. `agent` is there after the
+    handshake.
+    """
+
+    def __init__(
+        self,
+        command: Command,
+        process: AgentProcess,
+        client: Client,
+        tasks: anyio.abc.TaskGroup,
+        limits: Limits,
+        secrets: Secrets,
+        on_event: OnEvent | None,
+    ) -> None:
+        self.name = command.name
+        self.command = command
+        self.process = process
+        self.client = client
+        self.tasks = tasks
+        self.limits = limits
+        self.agent: InitializeResponse
+        self._secrets = secrets
+        self._given_up = ""
+        self._connection = Connection(process.stream, client, CLIENT_SIDE, on_event=on_event)
+        tasks.start_soon(self._connection.serve)
+
+    def stderr_tail(self) -> str:
+        """The end of what the agent has written on stderr, secrets taken out."""
+        return self._secrets.hide(self.process.stderr_tail())
+
+    def offered(self, capability: str) -> bool:
+        """Whether the agent has said that it can do `capability`, a dotted path in `agentCapabilities`."""
+        found: Any = self.agent.agent_capabilities
+        for name in capability.split("."):
+            found = getattr(found, name, None)
+        # A flag counts when it is true, an object when it is there.
+        return found is not None and found is not False
+
+    def need(self, capability: str, wire_name: str, what: str) -> None:
+        """Raises `NotOffered` unless the agent offers `capability`, which is `wire_name` in the specification."""
+        if not self.offered(capability):
+            raise NotOffered(self.name, wire_name, what)
+
+    def tell(self, row: methods.Notification[P], params: dict[str, Any]) -> None:
+        """A notification; to an agent that is gone there is nothing to tell."""
+        with contextlib.suppress(ConnectionClosed):
+            self._connection.notify(row, params)
+
+    async def ask(
+        self,
+        row: methods.Request[P, R],
+        params: dict[str, Any],
+        *,
+        timeout: float | None,
+        on_answer: Callable[[], None] | None = None,
+    ) -> R:
+        """A request. Raises `ConnectorError`."""
+        began = anyio.current_time()
+
+        def asked(why: ConnectionClosed | RequestTimeout | RpcError) -> Asked:
+            return Asked(row.name, why.request_id, anyio.current_time() - began)
+
+        try:
+            return await self._connection.request(row, params, timeout=timeout, on_answer=on_answer)
+        except RequestTimeout as why:
+            raise AgentTimeout(self.name, asked(why), timeout or 0, self.stderr_tail()) from None
+        except ConnectionClosed as why:
+            about = asked(why)
+            with anyio.move_on_after(EXIT_SECONDS):
+                await self.process.child.wait()
+            raise AgentExited(self.name, about, self.process.child.exit, self.stderr_tail(), self._given_up) from None
+        except RpcError as why:
+            raise self._told(asked(why), why) from None
+
+    async def give_up(self, why: str) -> None:
+        """Kills the agent: it does not do what it must. Everything that waits for it ends with that reason."""
+        self._given_up = why
+        await self.process.child.kill()
+
+    def _told(self, asked: Asked, why: RpcError) -> ConnectorError:
+        message, data = self._secrets.hide(why.message), self._secrets.hide_in(why.data)
+        kind, hint = AgentError, ""
+        if why.code == AUTH_REQUIRED or sign_in.is_missing(self.command, message, data):
+            kind, hint = SignInNeeded, sign_in.hint(self.command, getattr(self, "agent", None))
+        elif why.code == NOT_FOUND and asked.method.startswith("session/"):
+            kind = SessionNotFound
+        return kind(self.name, asked, why.code, message, data, hint=hint, stderr=self.stderr_tail())
