@@ -132,6 +132,7 @@ async def _run(settings: "Settings", store: "Store", reload: "Callable[[], Setti
         )
         connection = Connection(stream, agent, AGENT_SIDE, limit=settings.max_line, on_event=partial(_log_event, log))
         agent.connection = connection
+        background.start_soon(store.run)
         with anyio.CancelScope() as serving:
             _when_signalled(serving.cancel)
             await connection.serve()
@@ -143,6 +144,7 @@ async def _run(settings: "Settings", store: "Store", reload: "Callable[[], Setti
             )
             code = STOPPED_EARLY
         background.cancel_scope.cancel()
+    await store.close()
     return code
 
 

@@ -213,13 +213,13 @@ class Agent:
         self._require_a_model()
         directories = _absolute(params.cwd, params.additional_directories)
         _check_servers(params.mcp_servers, call)
-        session = self._sessions.create(params.cwd, directories, self._settings.mode)
+        session = await self._sessions.create(params.cwd, directories, self._settings.mode)
         return {"sessionId": session.id, **self._opened(session, params.mcp_servers, call)}
 
     async def session_load(self, params: "LoadSessionRequest", call: Call) -> dict[str, Any]:
         from ars_acp.replay import replay
 
-        session, state = self._open(params, call)
+        session, state = await self._open(params, call)
         with log_errors_told():
             entries = list(session.log.read())
         if not self._config(session).shows_thoughts:
@@ -230,13 +230,15 @@ class Agent:
         return state
 
     async def session_resume(self, params: "ResumeSessionRequest", call: Call) -> dict[str, Any]:
-        return self._open(params, call)[1]
+        return (await self._open(params, call))[1]
 
-    def _open(self, params: "LoadSessionRequest | ResumeSessionRequest", call: Call) -> tuple[Session, dict[str, Any]]:
+    async def _open(
+        self, params: "LoadSessionRequest | ResumeSessionRequest", call: Call
+    ) -> tuple[Session, dict[str, Any]]:
         self._require_a_model()
         directories = _absolute(params.cwd, params.additional_directories)
         _check_servers(params.mcp_servers, call)
-        session = self._sessions.open(params.session_id, params.cwd, directories, self._settings.mode)
+        session = await self._sessions.open(params.session_id, params.cwd, directories, self._settings.mode)
         state = self._opened(session, params.mcp_servers, call)
         call.then(lambda: self._tell_usage(session))
         return session, state
@@ -295,13 +297,13 @@ class Agent:
         self._require_a_model()
         directories = _absolute(params.cwd, params.additional_directories)
         _check_servers(params.mcp_servers, call)
-        session = self._sessions.fork(params.session_id, params.cwd, directories, self._settings.mode)
+        session = await self._sessions.fork(params.session_id, params.cwd, directories, self._settings.mode)
         return {"sessionId": session.id, **self._opened(session, params.mcp_servers, call)}
 
     async def session_list(self, params: "ListSessionsRequest", call: Call) -> dict[str, Any]:
         if params.cwd is not None:
             _absolute(params.cwd, ())
-        return self._sessions.page(params.cwd, params.cursor)
+        return await self._sessions.page(params.cwd, params.cursor)
 
     async def session_close(self, params: "CloseSessionRequest", call: Call) -> dict[str, Any]:
         await self._sessions.close(self._sessions.find(params.session_id))

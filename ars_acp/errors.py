@@ -5,19 +5,24 @@
     LLM_ERROR               provider  429, 5xx, no connection: yes, other 4xx: no; JSON-RPC error -32603
     LLM_STREAM_INTERRUPTED  provider  yes, by the caller; -32603, details.partialChars; the partial reply is kept
     TOOL_TIMEOUT            client    read-only tools, once, by themselves; a failed tool call, a result for the model
+    SESSION_HELD            client    yes: another process has the session open; details {sessionId, pid, host, owner}
     GATEWAY_UNREACHABLE     client    yes, by whoever starts us; the log, and the exit code 3
 
 A JSON-RPC error carries `data: {code, retryable, retryAfterMs?, details}`.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from acp_wire.errors import INTERNAL_ERROR, RpcError
+
+if TYPE_CHECKING:
+    from event_log.owner import Owner
 
 INVALID_MESSAGE = "INVALID_MESSAGE"
 LLM_ERROR = "LLM_ERROR"
 LLM_STREAM_INTERRUPTED = "LLM_STREAM_INTERRUPTED"
 TOOL_TIMEOUT = "TOOL_TIMEOUT"
+SESSION_HELD = "SESSION_HELD"
 GATEWAY_UNREACHABLE = "GATEWAY_UNREACHABLE"
 
 
@@ -44,3 +49,13 @@ def rpc_error(
 def invalid_message(number: int, message: str, **details: Any) -> RpcError:
     """The client sent what we cannot take; `message` says what to send instead."""
     return rpc_error(INVALID_MESSAGE, message, retryable=False, details=details, number=number)
+
+
+def session_held(session_id: str, owner: "Owner") -> RpcError:
+    """Another process has the session open; `owner` is what a supervisor that knows it dead names in `takes_over`."""
+    return rpc_error(
+        SESSION_HELD,
+        f"This session is open in another process (pid {owner.pid} on {owner.host}); close it there or try again later",
+        retryable=True,
+        details={"sessionId": session_id, "pid": owner.pid, "host": owner.host, "owner": owner.id},
+    )

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from acp_wire import build
 from acp_wire.errors import INTERNAL_ERROR, INVALID_PARAMS, NOT_FOUND, RpcError
-from ars_acp.errors import invalid_message
+from ars_acp.errors import invalid_message, session_held
 from ars_acp.session import Session, new_session_id, opening_entry
-from event_log.errors import LogError, LogNameInvalid, LogNotFound
+from event_log.errors import LogError, LogHeld, LogNameInvalid, LogNotFound
 
 if TYPE_CHECKING:
     from event_log.log import Log
@@ -37,26 +37,26 @@ class Sessions:
             )
         return session
 
-    def create(self, cwd: str, directories: Iterable[str], mode: str) -> Session:
+    async def create(self, cwd: str, directories: Iterable[str], mode: str) -> Session:
         """A new session."""
         session_id = new_session_id()
         with log_errors_told():
-            session = Session(session_id, self._store.create(session_id), mode)
+            session = Session(session_id, await self._store.create(session_id), mode)
             session.record(opening_entry(cwd, directories, mode))
             session.log.rest()
         self.active[session_id] = session
         return session
 
-    def fork(self, session_id: str, cwd: str, directories: Iterable[str], mode: str) -> Session:
+    async def fork(self, session_id: str, cwd: str, directories: Iterable[str], mode: str) -> Session:
         """A new session that goes on from where another stands.
 
         Its log begins with all entries of the other one under their own numbers, so that ids made of them stay unique;
         an opening entry of its own follows.
         """
         with log_errors_told():
-            entries = [entry for _, entry in self._stored(session_id).read()]
+            entries = [entry for _, entry in (await self._stored(session_id)).read()]
             fork_id = new_session_id()
-            fork = Session(fork_id, self._store.create(fork_id), mode)
+            fork = Session(fork_id, await self._store.create(fork_id), mode)
             fork.log.append(entries)
             fork.fold("this conversation was forked meanwhile")
             fork.record(opening_entry(cwd, directories, fork.mode))
@@ -64,18 +64,32 @@ class Sessions:
         self.active[fork.id] = fork
         return fork
 
-    def open(self, session_id: str, cwd: str, directories: Iterable[str], mode: str) -> Session:
-        """A stored session made active: folded from its log, and what a process that died left open in it closed."""
+    async def open(self, session_id: str, cwd: str, directories: Iterable[str], mode: str) -> Session:
+        """A stored session made active: folded from its log, and what a process that died left open in it closed.
+
+        Its log is claimed: no other process can write it until the session is closed.
+        """
         session = self.active.get(session_id)
-        if session is None:
-            log = self._stored(session_id)
-            with log_errors_told():
-                session = Session(session_id, log, mode)
-                session.fold()
-        elif session.prompts:
+        if session is None or session.log.closed:  # closed: another process has taken it over
+            log = await self._stored(session_id, claimed=True)
+            # Nothing is awaited from here on: whoever opened it meanwhile is found, and the next one finds us.
+            session = self.active.get(session_id)
+            if session is None or session.log is not log:
+                session = self._folded(session_id, log, mode)
+        if session.prompts:
             raise invalid_message(INVALID_PARAMS, "sessionId: a turn of this session is running; cancel it first")
         session.move(cwd, directories)
         self.active[session_id] = session
+        return session
+
+    def _folded(self, session_id: str, log: "Log", mode: str) -> Session:
+        session = Session(session_id, log, mode)
+        try:
+            with log_errors_told():
+                session.fold()
+        except RpcError:
+            log.close()  # others may have more luck with it
+            raise
         return session
 
     async def close(self, session: Session) -> None:
@@ -92,29 +106,29 @@ class Sessions:
         if session_id in self.active:
             await self.close(self.active[session_id])
         with contextlib.suppress(LogNotFound, LogNameInvalid), log_errors_told():
-            self._store.delete(session_id)
+            await self._store.delete(session_id)
 
-    def page(self, cwd: str | None, cursor: str | None) -> dict[str, Any]:
+    async def page(self, cwd: str | None, cursor: str | None) -> dict[str, Any]:
         """The answer to `session/list`: newest first, at most `PAGE`, with the cursor of the next page."""
         begin = None if cursor is None else _decoded(cursor)
         after = begin or (0, "")
         found: list[dict[str, Any]] = []
         with log_errors_told():
-            for at, name in self._store.recent():
+            for at, name in await self._store.recent():
                 if begin is not None and (at, name) >= begin:
                     continue
                 if len(found) == PAGE:
                     return {"sessions": found, "nextCursor": _encoded(after)}
-                info = self._info(name, at)
+                info = await self._info(name, at)
                 after = (at, name)
                 if info is not None and (cwd is None or info["cwd"] == cwd):
                     found.append(info)
         return {"sessions": found}
 
-    def _info(self, name: str, at: int) -> dict[str, Any] | None:
+    async def _info(self, name: str, at: int) -> dict[str, Any] | None:
         """None for a log that is not, or cannot be read as, a session's."""
         try:
-            facts = summary(self._store.open(name))
+            facts = summary(await self._store.open(name))
         except LogError:
             return None
         if facts is None:
@@ -122,13 +136,18 @@ class Sessions:
         updated_at = datetime.fromtimestamp(at / 1e9, UTC).isoformat(timespec="milliseconds")
         return build.session_info(name, facts.pop("cwd"), updated_at=updated_at, **facts)
 
-    def _stored(self, session_id: str) -> "Log":
+    async def _stored(self, session_id: str, claimed: bool = False) -> "Log":
         try:
-            return self._store.open(session_id)
+            log = await self._store.open(session_id)
+            if claimed:
+                await self._store.claim(log)
+            return log
         except (LogNotFound, LogNameInvalid):
             raise RpcError(NOT_FOUND, "No such session is stored", {"sessionId": session_id}) from None
+        except LogHeld as exc:
+            raise session_held(session_id, exc.owner) from None
         except LogError as exc:
-            raise RpcError(INTERNAL_ERROR, f"The session cannot be read: {exc}") from None
+            raise RpcError(INTERNAL_ERROR, f"The session cannot be opened: {exc}") from None
 
 
 def summary(log: "Log") -> dict[str, Any] | None:
@@ -153,6 +172,8 @@ def log_errors_told() -> Iterator[None]:
         yield
     except (LogNotFound, LogNameInvalid):
         raise
+    except LogHeld as exc:
+        raise session_held(exc.name, exc.owner) from None
     except LogError as exc:
         raise RpcError(INTERNAL_ERROR, f"The session's log cannot be used: {exc}") from None
 

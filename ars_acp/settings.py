@@ -153,6 +153,7 @@ class Settings:
     script: Text | None = None
     mode: Mode = "ask"
     store: Text | None = None
+    takes_over: Text | None = None
     log_file: Text | None = None
     log_level: Level = "info"
     proxy: Address | None = None
@@ -249,7 +250,7 @@ def open_sessions(settings: Settings) -> "Store":
     from event_log.stores import open_store
 
     try:
-        return open_store(settings.store_url())
+        return open_store(settings.store_url(), (settings.takes_over or "").split())
     except (LogError, ValueError, OSError) as exc:
         raise SettingsError(f"setting store: {exc}") from None
 

@@ -5,12 +5,17 @@ from event_log.errors import (
     LogDamaged,
     LogError,
     LogExists,
+    LogHeld,
+    LogLost,
     LogNameInvalid,
+    LogNewer,
     LogNotFound,
+    LogNotHeld,
     LogStorageFailed,
     StoreInvalid,
 )
 from event_log.log import Entry, Log
+from event_log.owner import Owner
 from event_log.stores import STORES, Store, open_store
 
 __all__ = [
@@ -21,9 +26,14 @@ __all__ = [
     "LogDamaged",
     "LogError",
     "LogExists",
+    "LogHeld",
+    "LogLost",
     "LogNameInvalid",
+    "LogNewer",
     "LogNotFound",
+    "LogNotHeld",
     "LogStorageFailed",
+    "Owner",
     "Store",
     "StoreInvalid",
     "open_store",

@@ -5,10 +5,19 @@ LogError
 ├── LogNotFound        the caller: there is no log of that name, or it has been deleted
 ├── LogExists          the caller: the name is taken
 ├── LogClosed          the caller: the log was closed
+│   └── LogLost        nobody: another owner has taken the log over; this one writes no more
+├── LogNotHeld         the caller: the log was opened to be read; claim it before the first append
+├── LogHeld            another owner, who lives: it is writing this log. Worth another try later
 ├── StoreInvalid       the settings: no store answers to that URL
 ├── LogStorageFailed   the machine: disk full, permission denied. Of a failed append nothing is in the log
-└── LogDamaged         what is stored: it is not what was written
+├── LogDamaged         what is stored: it is not what was written. It is read up to there, and never written again
+└── LogNewer           what is stored: a newer version of this program wrote it, so this one only reads it
 """
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from event_log.owner import Owner
 
 
 class LogError(Exception):
@@ -35,9 +44,31 @@ class LogExists(LogError):
 
 
 class LogClosed(LogError):
-    def __init__(self, name: str) -> None:
-        super().__init__(f"the log {name} is closed")
+    def __init__(self, name: str, reason: str = "is closed") -> None:
+        super().__init__(f"the log {name} {reason}")
         self.name = name
+
+
+class LogLost(LogClosed):
+    """Another owner has the log now: nothing more is written here. It may be opened, and claimed, afresh."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, "was taken over by another process")
+
+
+class LogNotHeld(LogError):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the log {name} was opened to be read only: claim it first")
+        self.name = name
+
+
+class LogHeld(LogError):
+    """`owner` is writing the log, and is not known to be dead."""
+
+    def __init__(self, name: str, owner: "Owner") -> None:
+        super().__init__(f"the log {name} is open in another process (pid {owner.pid} on {owner.host})")
+        self.name = name
+        self.owner = owner
 
 
 class StoreInvalid(LogError):
@@ -60,3 +91,10 @@ class LogDamaged(LogError):
         self.name = name
         self.number = number
         self.offset = offset
+
+
+class LogNewer(LogError):
+    def __init__(self, name: str, version: int) -> None:
+        super().__init__(f"the log {name} has format {version}, of a newer version of this program: it is only read")
+        self.name = name
+        self.version = version

@@ -1,7 +1,7 @@
 """Store: where logs are kept, by name; and STORES, which ones there are, by the scheme of their URL."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection
 from importlib import import_module
 from typing import Protocol, cast
 
@@ -9,6 +9,8 @@ from event_log.errors import LogNameInvalid, StoreInvalid
 from event_log.log import Log
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+LEASE_SECONDS = 10.0  # an owner whose process we cannot see, and who gave no sign for so long, is dead
+BEAT_SECONDS = 3.0  # how often an owner gives one
 
 # Loaded when a URL asks for it: later ones bring clients that are slow to import.
 STORES = {
@@ -18,38 +20,61 @@ STORES = {
 
 
 class Store(Protocol):
-    """Logs by name: 1 to 64 of A-Z a-z 0-9 _ and -, anything else raises LogNameInvalid."""
+    """Logs by name: 1 to 64 of A-Z a-z 0-9 _ and -, anything else raises LogNameInvalid.
 
-    def create(self, name: str) -> Log:
-        """A new, empty log. Raises LogExists, LogStorageFailed."""
+    A log has one writer: an Owner, which holds it under a fence, a number that is higher with each claim. What this
+    store creates or claims is ours until the log is closed or the store is; everybody may read it meanwhile. An owner
+    known to be dead is followed at once: a process of this host that has ended, or one that whoever started us says
+    has. Others are dead when they gave no sign of life for `LEASE_SECONDS`.
 
-    def open(self, name: str) -> Log:
-        """The log of that name; the same object as long as it is open, so closing it closes it for all who have it.
+    All methods are for the event loop's thread. Each may raise LogStorageFailed.
+    """
 
-        Raises LogNotFound, LogDamaged, LogStorageFailed.
+    async def run(self) -> None:
+        """What the store does beside: a task for the program to start once, before the first claim. It ends when it is
+        cancelled or the store is closed. Without it nothing is lost to a kill, but owners give no signs of life."""
+
+    async def create(self, name: str) -> Log:
+        """A new, empty log, which is ours to write. Raises LogExists."""
+
+    async def open(self, name: str) -> Log:
+        """The log of that name, to be read and followed, with what others have written until now.
+
+        The same object as long as it is open, so closing it closes it for all who have it, and it is ours to write
+        where it was claimed before. Raises LogNotFound.
         """
 
-    def names(self) -> Iterator[str]:
-        """The names of all logs, in no particular order. Raises LogStorageFailed."""
+    async def claim(self, log: Log) -> None:
+        """Make an open log of this store ours to write; `log.last` is then what its owners before us have left.
 
-    def recent(self) -> list[tuple[int, str]]:
-        """When each log was last written, in nanoseconds of Unix time, and its name; newest first.
-
-        Raises LogStorageFailed.
+        One that is ours already stays so. Raises LogHeld, LogNotFound, LogClosed; LogDamaged and LogNewer for what can
+        be read only: nothing in it is changed, then or later.
         """
 
-    def delete(self, name: str) -> None:
-        """Close the log and remove it with all it holds. Raises LogNotFound, LogStorageFailed."""
+    async def names(self) -> list[str]:
+        """The names of all logs, in no particular order."""
+
+    async def recent(self) -> list[tuple[int, str]]:
+        """When each log was last written, in nanoseconds of Unix time, and its name; newest first."""
+
+    async def delete(self, name: str) -> None:
+        """Close the log and remove it with all it holds. Raises LogNotFound, LogHeld."""
+
+    async def close(self) -> None:
+        """Close all logs that are ours, so that others can claim them at once, and let `run` end."""
 
 
-def open_store(url: str) -> Store:
-    """The store that a URL names: `memory:` or `jsonl:/an/absolute/directory`. Raises StoreInvalid."""
+def open_store(url: str, takes_over: Collection[str] = ()) -> Store:
+    """The store that a URL names: `memory:` or `jsonl:/an/absolute/directory`. Raises StoreInvalid.
+
+    `takes_over` names owners whom whoever started us knows to be dead, by id or as `host:pid`.
+    """
     scheme, colon, rest = url.partition(":")
     if not colon or scheme not in STORES:
         known = ", ".join(f"{name}:" for name in STORES)
         raise StoreInvalid(f"a store is named by a URL that starts with one of {known}")
     module, _, kind = STORES[scheme].partition(":")
-    return cast(Store, getattr(import_module(module), kind)(rest))
+    return cast(Store, getattr(import_module(module), kind)(rest, takes_over))
 
 
 def check_name(name: str) -> None:

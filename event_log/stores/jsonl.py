@@ -1,196 +1,267 @@
 """The store of plain files: one file of JSON lines a log, for its owner's eyes only, one write(2) an append."""
 
 import os
-from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from io import FileIO
+from time import monotonic
+from typing import cast
 from weakref import WeakValueDictionary
 
-from event_log.encoding import Entry, decode, encode
-from event_log.errors import LogDamaged, LogExists, LogNotFound, LogStorageFailed, StoreInvalid
+import anyio
+
+from event_log.encoding import Entry
+from event_log.errors import LogClosed, LogError, LogExists, LogLost, LogNotFound, StoreInvalid
 from event_log.log import Log
-from event_log.stores import NAME, check_name
+from event_log.stores import BEAT_SECONDS, NAME, check_name
+from event_log.stores.claims import Claim, Claims
+from event_log.stores.jsonl_file import JsonlFile, failed
 
 _SUFFIX = ".jsonl"
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
-_STRIDE = 64  # entries between two known offsets
-_BUFFER = 64 * 1024  # bytes read at once
+_SYNC_SECONDS = 0.02  # what is written this long after the first unsynced write is synced with it
+_SURE_SECONDS = 1.0  # far below a lease, so that a process that stood still looks before it writes
 
 
 class JsonlStore:
-    """A Store in one directory, made with mode 0700. Written means: write(2) has taken it, so it outlives us."""
+    """A Store in one directory, made with mode 0700.
 
-    def __init__(self, directory: str) -> None:
+    Written means: write(2) has taken it, so it outlives us. While `run` does, the disk has it within 50 ms, as far as
+    the disk keeps up.
+    """
+
+    def __init__(self, directory: str, takes_over: Collection[str] = ()) -> None:
         directory = os.path.expanduser(directory)
         if not os.path.isabs(directory):
             raise StoreInvalid("the jsonl store wants an absolute directory: jsonl:/path/to/it")
         self.directory = os.path.abspath(directory)
+        self._claims = Claims(self.directory, takes_over)
         self._open: WeakValueDictionary[str, Log] = WeakValueDictionary()
+        self._held: dict[str, Log] = {}
+        self._leaving: dict[str, Claim] = {}  # given up while another process had the lock
+        self._unsynced: set[JsonlRecords] = set()
+        self._written = anyio.Event()
+        self._closed = False
 
-    def create(self, name: str) -> Log:
+    async def run(self) -> None:
+        beats_at = monotonic() + BEAT_SECONDS
+        while not self._closed:
+            with anyio.move_on_after(BEAT_SECONDS):
+                await self._written.wait()
+                await anyio.sleep(_SYNC_SECONDS)
+            await self._sync()
+            if self._held and monotonic() >= beats_at:
+                beats_at = monotonic() + BEAT_SECONDS
+                with suppress(OSError):
+                    await anyio.to_thread.run_sync(self._claims.beat, abandon_on_cancel=True)
+            for name, claim in list(self._leaving.items()):
+                if self._claims.release(name, claim):
+                    self._leaving.pop(name, None)
+
+    async def create(self, name: str) -> Log:
         path = self._path(name)
         try:
             os.makedirs(self.directory, mode=0o700, exist_ok=True)
-            fd = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError as error:
-            if error.filename == path:
-                raise LogExists(name) from None
-            raise _failed(f"cannot make the log's directory {self.directory}", error) from error
         except OSError as error:
-            raise _failed(f"cannot make the log in {self.directory}", error) from error
-        return self._keep(JsonlRecords(name, path, fd), 0)
+            raise failed(f"cannot make the log's directory {self.directory}", error) from error
+        try:
+            async with self._claims.locked():
+                if os.path.lexists(path):
+                    raise LogExists(name)
+                claim = self._claims.take(name)
+                try:
+                    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o600)
+                except OSError:
+                    self._claims.forget(name)
+                    raise
+        except OSError as error:
+            raise failed(f"cannot make the log in {self.directory}", error) from error
+        log = self._keep(Log(name, JsonlRecords(self, JsonlFile(name, path, fd)), 0))
+        self._hold(log, claim, 0)
+        return log
 
-    def open(self, name: str) -> Log:
+    async def open(self, name: str) -> Log:
         path = self._path(name)
         log = self._open.get(name)
-        if log is not None and not log.closed:
-            return log
-        records = JsonlRecords(name, path)
-        return self._keep(records, records.scan())
+        if log is None or log.closed:
+            log = self._keep(Log(name, JsonlRecords(self, JsonlFile(name, path)), 0))
+        if not log.fence:
+            log.stands(_records(log).file.scan(), 0)
+        return log
 
-    def names(self) -> Iterator[str]:
+    async def claim(self, log: Log) -> None:
+        if log.closed:
+            raise LogLost(log.name) if log.lost else LogClosed(log.name)
+        if log.fence:
+            return
+        file = _records(log).file
+        try:
+            async with self._claims.locked():
+                if not os.path.exists(file.path):
+                    raise LogNotFound(log.name)
+                claim = self._claims.take(log.name)
+        except FileNotFoundError:
+            raise LogNotFound(log.name) from None
+        except OSError as error:
+            raise failed("cannot claim the log", error) from error
+        try:
+            last = file.scan()
+            file.check(last)
+        except LogError:
+            self._give_up(log.name, claim)
+            raise
+        self._hold(log, claim, last)
+
+    async def names(self) -> list[str]:
         try:
             with os.scandir(self.directory) as files:
                 found = [file.name.removesuffix(_SUFFIX) for file in files if file.name.endswith(_SUFFIX)]
         except FileNotFoundError:
             found = []
         except OSError as error:
-            raise _failed("cannot list the logs", error) from error
-        return filter(NAME.fullmatch, found)
+            raise failed("cannot list the logs", error) from error
+        return list(filter(NAME.fullmatch, found))
 
-    def recent(self) -> list[tuple[int, str]]:
+    async def recent(self) -> list[tuple[int, str]]:
         found = []
-        for name in self.names():
+        for name in await self.names():
             with suppress(FileNotFoundError):  # deleted meanwhile
                 found.append((os.stat(self._path(name)).st_mtime_ns, name))
         return sorted(found, reverse=True)
 
-    def delete(self, name: str) -> None:
+    async def delete(self, name: str) -> None:
         path = self._path(name)
         try:
-            os.unlink(path)
+            async with self._claims.locked():
+                self._claims.check_free(name)
+                os.unlink(path)
+                self._claims.forget(name)
+                with suppress(FileNotFoundError):
+                    os.unlink(JsonlFile(name, path).corrupt_path)
         except FileNotFoundError:
             raise LogNotFound(name) from None
         except OSError as error:
-            raise _failed("cannot delete the log", error) from error
+            raise failed("cannot delete the log", error) from error
+        self._held.pop(name, None)
         log = self._open.pop(name, None)
         if log is not None:
             log.discard()
+
+    async def close(self) -> None:
+        self._closed = True
+        self._written.set()
+        await self._sync()
+        for log in list(self._held.values()):
+            log.close()
+        self._claims.end()
+
+    def wrote(self, records: "JsonlRecords") -> None:
+        """There is something to sync."""
+        if not self._unsynced:
+            self._written.set()
+        self._unsynced.add(records)
+
+    def holds(self, name: str, claim: Claim) -> bool:
+        """Whether the log is still ours by that claim. For any thread; raises OSError."""
+        return self._claims.holds(name, claim)
+
+    def released(self, name: str, claim: Claim) -> None:
+        """The log has been closed."""
+        self._held.pop(name, None)
+        self._give_up(name, claim)
+
+    async def _sync(self) -> None:
+        """Have the disk take all that was written; finds out, too, who has lost a log meanwhile."""
+        unsynced, self._unsynced, self._written = self._unsynced, set(), anyio.Event()
+        if unsynced:
+            await anyio.to_thread.run_sync(_sync_all, unsynced, abandon_on_cancel=True)
+        for records in unsynced:
+            log = self._held.get(records.file.name)
+            if records.lost and log is not None and log.records is records:
+                log.lose()
+                del self._held[log.name]
+
+    def _give_up(self, name: str, claim: Claim) -> None:
+        if not self._claims.release(name, claim):
+            self._leaving[name] = claim
 
     def _path(self, name: str) -> str:
         check_name(name)
         return os.path.join(self.directory, name + _SUFFIX)
 
-    def _keep(self, records: "JsonlRecords", last: int) -> Log:
-        log = self._open[records.name] = Log(records.name, records, last)
+    def _keep(self, log: Log) -> Log:
+        self._open[log.name] = log
         return log
+
+    def _hold(self, log: Log, claim: Claim, last: int) -> None:
+        _records(log).hold(claim)
+        self._held[log.name] = log
+        log.stands(last, claim.fence)
 
 
 class JsonlRecords:
-    """The file under one log.
+    """The file under one log, and the claim by which it is ours to write."""
 
-    It is only ever added to. A last line without its newline was never acknowledged: it is no entry, and goes before
-    the next append, not at the opening, as the file may have another writer and this be a reader.
-    """
+    def __init__(self, store: JsonlStore, file: JsonlFile) -> None:
+        self.file = file
+        self.lost = False
+        self._store = store
+        self._claim: Claim | None = None
+        self._sure_until = 0.0  # from then on `write` looks whether the log is still ours
+        self._unsyncable: OSError | None = None
 
-    def __init__(self, name: str, path: str, fd: int | None = None) -> None:
-        self.name = name
-        self._path = path
-        self._file = None if fd is None else FileIO(fd, "ab")
-        self._size = 0  # bytes of whole entries
-        self._torn = False  # whether the file is, or may be, longer than that
-        self._marks = array("Q")  # where the entries 1, 1 + _STRIDE, 1 + 2 * _STRIDE, ... start
-
-    def scan(self) -> int:
-        """Find the number of the last entry, and where entries start. Raises as Store.open."""
-        count = 0
-        whole = b""
-        for line in self._lines(0):
-            if not line.endswith(b"\n"):
-                self._torn = True
-                break
-            if count % _STRIDE == 0:
-                self._marks.append(self._size)
-            self._size += len(line)
-            count += 1
-            whole = line
-        if count:
-            # Entries are numbered as lines are: a lost line shows here. What is in the others shows when they are read.
-            self._decode(whole, count, self._size - len(whole))
-        return count
+    def hold(self, claim: Claim) -> None:
+        self._claim = claim
+        self._sure_until = monotonic() + _SURE_SECONDS
 
     def write(self, first: int, entries: Sequence[Entry]) -> None:
-        lines = [encode(number, entry) for number, entry in enumerate(entries, first)]
-        data = lines[0] if len(lines) == 1 else b"".join(lines)
-        try:
-            file = self._file or self._reopen()
-            if self._torn:
-                self._cut(file)
-            written = file.write(data)
-        except OSError as error:
-            self._undo()
-            raise _failed("cannot write to the log", error) from error
-        if written != len(data):
-            self._undo()
-            raise LogStorageFailed("cannot write to the log", f"only {written} of {len(data)} bytes were taken")
-        for index in range(-(first - 1) % _STRIDE, len(lines), _STRIDE):
-            self._marks.append(self._size + sum(map(len, lines[:index])))
-        self._size += len(data)
+        if monotonic() >= self._sure_until or self._unsyncable is not None:
+            self._assure()
+        self.file.write(first, entries)
+        self._store.wrote(self)
 
     def read(self, after: int, last: int) -> Iterator[tuple[int, Entry]]:
-        if after >= last:
-            return
-        mark = after // _STRIDE
-        number, offset = mark * _STRIDE, self._marks[mark]
-        for line in self._lines(offset):
-            number += 1
-            if number > after:
-                yield self._decode(line, number, offset)
-            if number == last:
-                return
-            offset += len(line)
-        raise LogDamaged(self.name, "the file has become shorter", number=number + 1, offset=offset)
+        return self.file.read(after, last)
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self.file.close()
+        self._sure_until = 0.0
 
-    def _reopen(self) -> FileIO:
-        self._file = FileIO(os.open(self._path, _FLAGS), "ab")
-        return self._file
+    def release(self) -> None:
+        claim, self._claim = self._claim, None
+        if claim is not None:
+            self._store.released(self.file.name, claim)
 
-    def _cut(self, file: FileIO) -> None:
-        file.truncate(self._size)
-        self._torn = False
-
-    def _undo(self) -> None:
-        """After a failed write: back to the last whole entry now if that works, else before the next append."""
-        self._torn = True
-        if self._file is not None:
-            with suppress(OSError):
-                self._cut(self._file)
-
-    def _lines(self, offset: int) -> Iterator[bytes]:
+    def sync(self) -> None:
+        """Have the disk take what was written. In another thread than the log's."""
         try:
-            with open(self._path, "rb", buffering=_BUFFER) as file:
-                file.seek(offset)
-                yield from file
-        except FileNotFoundError:
-            raise LogNotFound(self.name) from None
+            claim = self._claim
+            if claim is not None and not self.lost:
+                if self._store.holds(self.file.name, claim):
+                    self._sure_until = monotonic() + _SURE_SECONDS
+                else:
+                    self.lost = self._claim is claim
+            self.file.sync()
         except OSError as error:
-            raise _failed("cannot read the log", error) from error
+            self._unsyncable = error
 
-    def _decode(self, line: bytes, number: int, offset: int) -> tuple[int, Entry]:
+    def _assure(self) -> None:
+        """Raises what `sync` has found, LogLost if the log is someone else's by now."""
+        unsyncable, self._unsyncable = self._unsyncable, None
+        if unsyncable is not None:
+            raise failed("cannot have the disk take the log", unsyncable) from unsyncable
+        claim = self._claim
         try:
-            found = decode(line)
-        except ValueError as error:
-            raise LogDamaged(self.name, "a line is not an entry", number=number, offset=offset) from error
-        if found[0] != number:
-            raise LogDamaged(self.name, f"a line has the number {found[0]}", number=number, offset=offset)
-        return found
+            self.lost = claim is None or not self._store.holds(self.file.name, claim)
+        except OSError as error:
+            raise failed("cannot see whose the log is", error) from error
+        if self.lost:
+            raise LogLost(self.file.name)
+        self._sure_until = monotonic() + _SURE_SECONDS
 
 
-def _failed(action: str, error: OSError) -> LogStorageFailed:
-    return LogStorageFailed(action, error.strerror or type(error).__name__, error.errno)
+def _records(log: Log) -> JsonlRecords:
+    return cast(JsonlRecords, log.records)
+
+
+def _sync_all(unsynced: set[JsonlRecords]) -> None:
+    for records in unsynced:
+        records.sync()

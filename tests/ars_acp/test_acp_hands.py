@@ -76,7 +76,7 @@ async def test_a_command_over_its_time_is_killed_read_and_released_and_told_as_t
         assert shell.log.count("kill") >= 1
         assert shell.log[-1] == "release"
         assert "so far" in it.said()
-        [result] = [entry for entry in it.entries() if entry["type"] == "result"]
+        [result] = [entry for entry in await it.entries() if entry["type"] == "result"]
         assert result["code"] == "TOOL_TIMEOUT"
 
 

@@ -182,7 +182,7 @@ async def test_sessions_have_ids_of_their_own_and_a_log_that_begins_with_the_pro
     async with house(SILENT) as it:
         first = it.session
         assert await it.new_session("/other", additionalDirectories=["/more"]) != first
-        opening = it.entries()[0]
+        opening = (await it.entries())[0]
         assert (opening["type"], opening["cwd"], opening["directories"]) == ("session", "/other", ["/more"])
 
 

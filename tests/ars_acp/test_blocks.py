@@ -168,4 +168,4 @@ async def test_an_image_for_a_model_that_takes_none_is_refused_and_the_session_g
             await it.prompt_with([IMAGE])
         assert (error.value.code, "no images" in error.value.message) == (INVALID_PARAMS, True)
         assert await it.prompt() == "end_turn"
-        assert [kind["type"] for kind in it.entries()].count("prompt") == 1
+        assert [kind["type"] for kind in await it.entries()].count("prompt") == 1

@@ -86,7 +86,7 @@ async def test_a_mode_that_is_set_is_told_both_ways_after_the_answer_and_holds_f
         assert min(n for n, text in sent if "currentModeId" in text or "configOptions" in text) > answer
         assert {p["sessionId"] for p in it.client.updates} == {second}
         assert [it.agent._sessions.find(name).mode for name in (first, second)] == ["ask", "read-only"]
-        chosen = [(entry["id"], entry["value"]) for entry in it.entries() if entry["type"] == "config"]
+        chosen = [(entry["id"], entry["value"]) for entry in await it.entries() if entry["type"] == "config"]
         assert chosen == [("mode", "read-only")]
 
 
@@ -98,7 +98,7 @@ async def test_the_option_mode_is_the_mode_and_what_changes_nothing_is_not_told(
         assert values(await choose(it, "mode", "full"))["mode"] == "full"
         await it.prompt()
         assert not any("mode" in p["update"]["sessionUpdate"] for p in it.client.updates[before:])
-        assert [entry["type"] for entry in it.entries()].count("config") == 1
+        assert [entry["type"] for entry in await it.entries()].count("config") == 1
 
 
 @pytest.mark.parametrize(
@@ -115,11 +115,11 @@ async def test_the_option_mode_is_the_mode_and_what_changes_nothing_is_not_told(
 )
 async def test_what_is_not_there_is_refused_with_what_is(row: Request[Any, Any], params: Json, says: str) -> None:
     async with house(OK, capabilities=SWITCHES) as it:
-        before = len(it.entries())
+        before = len(await it.entries())
         with pytest.raises(RpcError, match=says) as error:
             await it.wire.request(row, {"sessionId": it.session, **params})
         assert error.value.code == INVALID_PARAMS
-        assert len(it.entries()) == before
+        assert len(await it.entries()) == before
 
 
 async def test_an_unknown_session_is_not_found() -> None:
@@ -181,7 +181,7 @@ async def test_thoughts_that_are_not_shown_are_kept_and_come_back() -> None:
         assert values(await choose(it, "show_thoughts", False))["show_thoughts"] is False
         await it.prompt()
         assert (it.said("agent_thought_chunk"), it.said()) == ("", "ok")
-        assert [e["text"] for e in it.entries() if e["type"] == "thought"] == ["hm"]
+        assert [e["text"] for e in await it.entries() if e["type"] == "thought"] == ["hm"]
         metas = [params["_meta"] for params in it.client.updates if params["sessionId"] == it.session]
         assert [meta["ars/prev"] for meta in metas[1:]] == [meta["ars/seq"] for meta in metas[:-1]]
         before = len(it.client.updates)

@@ -86,4 +86,4 @@ say: well
         assert await it.prompt("second") == "end_turn"
         assert_sound(session.history.messages)
         assert session.history.messages[-1] == {"role": "assistant", "content": "well"}
-        assert folded(*it.entries()) == session.history.messages
+        assert folded(*(await it.entries())) == session.history.messages

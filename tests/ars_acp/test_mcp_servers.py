@@ -263,12 +263,12 @@ async def test_closing_a_session_ends_its_programs_and_no_others(options: list[s
 @pytest.mark.parametrize("row", [methods.SESSION_NEW, methods.SESSION_LOAD], ids=lambda row: row.name)
 async def test_what_can_never_be_reached_is_refused_before_there_is_a_session(row: Any, server: Json) -> None:
     async with house("=== turn\nsay: hello\n") as it:
-        known = len(list(it.store.names()))
+        known = len(list(await it.store.names()))
         with pytest.raises(RpcError) as error:
             await it.wire.request(row, {"sessionId": it.session, "cwd": "/project", "mcpServers": [server]})
         assert error.value.code == INVALID_PARAMS
         assert "mcpServers" in error.value.message
-        assert len(list(it.store.names())) == known
+        assert len(list(await it.store.names())) == known
 
 
 @pytest.mark.parametrize("host", ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]", "2852039166"])

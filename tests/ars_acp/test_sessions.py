@@ -1,5 +1,7 @@
 """Sessions that are listed, loaded, resumed, closed and deleted."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -8,6 +10,7 @@ import pytest
 from acp_wire import methods
 from acp_wire.errors import INVALID_PARAMS, NOT_FOUND, RpcError
 from ars_acp.sessions import PAGE
+from event_log.stores import open_store
 from tests.support.in_memory import Client, House, house
 
 TALK = "=== turn repeat\nthink: hm hm\nsay: you said $prompt\n"
@@ -122,7 +125,7 @@ async def test_a_session_opened_in_other_directories_reaches_those_and_no_others
         await close(it)
         await load(it, cwd="/elsewhere")
         await it.prompt()
-        codes = [entry["code"] for entry in it.entries() if entry["type"] == "result"]
+        codes = [entry["code"] for entry in await it.entries() if entry["type"] == "result"]
         assert codes == ["PATH_OUTSIDE_ROOTS", None]
         assert (await listed(it)).sessions[0].cwd == "/elsewhere"
 
@@ -198,7 +201,7 @@ async def test_a_cursor_that_we_did_not_give_is_refused_with_what_to_do(cursor: 
 
 async def test_a_turn_that_a_dead_process_left_open_is_closed_so_that_a_model_accepts_it() -> None:
     async with house(TALK) as it:
-        log = it.store.create("sess_dead")
+        log = await it.store.create("sess_dead")
         entries: list[dict[str, Any]] = [
             {"type": "session", "version": 1, "cwd": "/project", "directories": [], "mode": "ask"},
             {"type": "prompt", "content": [{"type": "text", "text": "go"}], "text": "go"},
@@ -219,9 +222,28 @@ async def test_a_turn_that_a_dead_process_left_open_is_closed_so_that_a_model_ac
         assert await it.prompt("and now?", session="sess_dead") == "end_turn"
 
 
+async def test_a_session_that_another_process_has_open_is_not_loaded_and_the_client_is_told_who_has_it(
+    tmp_path: Path,
+) -> None:
+    elsewhere, here = (open_store(f"jsonl:{tmp_path}") for _ in range(2))
+    async with house(TALK, store=elsewhere) as other, house(TALK, store=here) as it:
+        await other.prompt("one")
+        with pytest.raises(RpcError, match=f"open in another process \\(pid {os.getpid()} on ") as error:
+            await load(it, other.session)
+        assert error.value.data["code"] == "SESSION_HELD"
+        assert error.value.data["retryable"]
+        assert error.value.data["details"]["pid"] == os.getpid()
+        with pytest.raises(RpcError, match="another process"):
+            await it.wire.request(methods.SESSION_DELETE, {"sessionId": other.session})
+        # It is listed all the same, and once it is closed there it can be loaded here.
+        assert other.session in [session.session_id for session in (await listed(it)).sessions]
+        await close(other)
+        assert [u["content"]["text"] for u in await load(it, other.session)] == ["one", "hm hm", "you said one"]
+
+
 async def test_a_half_shown_reply_of_a_dead_process_is_kept_and_marked() -> None:
     async with house(TALK) as it:
-        log = it.store.create("sess_dead")
+        log = await it.store.create("sess_dead")
         log.append(
             [
                 {"type": "session", "version": 1, "cwd": "/project", "directories": [], "mode": "ask"},

@@ -75,7 +75,7 @@ async def test_a_message_joins_the_running_turn_before_its_next_request() -> Non
         kinds = [role for role, _ in roles(it)]
         assert kinds == ["user", "assistant", "tool", "user", "assistant"]
         # In the log and on the wire it stands where it joined, under one number.
-        [(number, entry)] = [(n, e) for n, e in it.store.open(it.session).read() if e["type"] == "steer"]
+        [(number, entry)] = [(n, e) for n, e in (await it.store.open(it.session)).read() if e["type"] == "steer"]
         assert entry["text"] == "stop that"
         [shown] = [u for u in it.client.updates if u["update"]["sessionUpdate"] == "user_message_chunk"]
         assert shown["_meta"]["ars/seq"] == number
@@ -90,7 +90,7 @@ async def test_a_turn_whose_last_reply_is_said_goes_on_for_a_message_that_waits(
         await it.update(lambda update: update["sessionUpdate"] == "agent_message_chunk")
         assert await steer(it, "three") == ("injected", None)
         assert await steer(it, "four") == ("injected", None)
-    turns = [entry["stop"] for entry in it.entries() if entry["type"] == "turn"]
+    turns = [entry["stop"] for entry in await it.entries() if entry["type"] == "turn"]
     assert turns == ["end_turn"]
     assert [content for role, content in roles(it) if role == "user"] == ["go", "three", "four"]
 
@@ -119,13 +119,14 @@ async def test_without_a_turn_it_begins_one_whose_updates_come_and_a_prompt_wait
         await it.update(lambda update: update["sessionUpdate"] == "agent_message_chunk")
         assert await it.prompt("and that") == "end_turn"
         assert it.said() == "own: do thisthen: and that"
-        assert [e["type"] for e in it.entries() if e["type"] in ("prompt", "steer", "turn")] == ["prompt", "turn"] * 2
+        kinds = [entry["type"] for entry in await it.entries()]
+        assert [kind for kind in kinds if kind in ("prompt", "steer", "turn")] == ["prompt", "turn"] * 2
 
 
 async def test_a_client_that_wants_to_prompt_by_itself_is_told_that_no_turn_runs() -> None:
     async with house("=== turn\nsay: x\n") as it:
         assert await steer(it, **IDLE) == PROMPT_REQUIRED
-        assert [entry["type"] for entry in it.entries()] == ["session"]
+        assert [entry["type"] for entry in await it.entries()] == ["session"]
 
 
 async def test_cancel_ends_a_turn_that_nobody_waits_for() -> None:
@@ -136,7 +137,8 @@ async def test_cancel_ends_a_turn_that_nobody_waits_for() -> None:
         it.cancel()
         session = it.agent._sessions.active[it.session]
         await session.idle()
-        assert it.entries()[-1] == {**it.entries()[-1], "type": "turn", "stop": "cancelled"}
+        last = (await it.entries())[-1]
+        assert last == {**last, "type": "turn", "stop": "cancelled"}
         assert await it.prompt("more") == "end_turn"
 
 
@@ -199,7 +201,7 @@ async def test_closing_the_session_ends_a_turn_that_nobody_waits_for() -> None:
         await steer(it, "read it")
         await client.reading.wait()
         await it.wire.request(methods.SESSION_CLOSE, {"sessionId": it.session})
-        assert it.entries()[-1]["stop"] == "cancelled"
+        assert (await it.entries())[-1]["stop"] == "cancelled"
 
 
 async def test_what_is_no_prompt_or_for_no_session_is_refused() -> None:

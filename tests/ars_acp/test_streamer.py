@@ -16,10 +16,10 @@ from event_log.stores.memory import MemoryStore
 from tests.support.disk import Disk
 
 
-def streaming(store: Store | None = None) -> tuple[Streamer, Session, MemoryStream]:
+async def streaming(store: Store | None = None) -> tuple[Streamer, Session, MemoryStream]:
     """A streamer whose client reads only when the test does."""
     near, far = memory_pair()
-    log = (store or MemoryStore()).create("s")
+    log = await (store or MemoryStore()).create("s")
     session = Session("s", log, "ask")
     session.record(opening_entry("/project", (), "ask"))
     streamer = Streamer(Connection(far, object(), AGENT_SIDE), session)
@@ -36,7 +36,7 @@ def text_of(found: list[dict[str, Any]]) -> str:
 
 
 async def test_pieces_go_out_one_by_one_while_the_client_keeps_up() -> None:
-    streamer, session, near = streaming()
+    streamer, session, near = await streaming()
     streamer.pieces([("text", "a"), ("text", "b"), ("thought", "c")])
     found = await updates(near)
     assert [it["update"]["sessionUpdate"] for it in found] == ["agent_message_chunk"] * 2 + ["agent_thought_chunk"]
@@ -49,7 +49,7 @@ async def test_pieces_go_out_one_by_one_while_the_client_keeps_up() -> None:
 
 
 async def test_chunks_of_one_reply_are_one_message_and_those_of_the_next_another() -> None:
-    streamer, _, near = streaming()
+    streamer, _, near = await streaming()
     streamer.pieces([("text", "a")])
     streamer.pieces([("text", "b")])
     streamer.begin_reply()
@@ -59,7 +59,7 @@ async def test_chunks_of_one_reply_are_one_message_and_those_of_the_next_another
 
 
 async def test_what_arrives_while_the_client_is_behind_is_joined_kind_by_kind_and_sent_when_it_has_read() -> None:
-    streamer, session, near = streaming()
+    streamer, session, near = await streaming()
     streamer.pieces([("text", "x" * (BEHIND_BYTES + 1))])
     for piece in (("text", "a"), ("text", "b"), ("thought", "c"), ("text", "d")):
         streamer.pieces([piece])
@@ -71,7 +71,7 @@ async def test_what_arrives_while_the_client_is_behind_is_joined_kind_by_kind_an
 
 
 async def test_a_model_waits_when_too_much_is_held_and_nothing_is_lost() -> None:
-    streamer, _, near = streaming()
+    streamer, _, near = await streaming()
     streamer.pieces([("text", "x" * (BEHIND_BYTES + 1))])
     streamer.pieces([("text", "y" * (HELD_CHARACTERS + 1))])
     with anyio.fail_after(5):
@@ -84,7 +84,7 @@ async def test_a_model_waits_when_too_much_is_held_and_nothing_is_lost() -> None
 
 async def test_a_log_that_fails_while_the_client_reads_on_is_told_to_the_turn_which_does_not_wait_for_ever() -> None:
     disk = Disk()
-    streamer, _, near = streaming(disk)
+    streamer, _, near = await streaming(disk)
     streamer.pieces([("text", "x" * (BEHIND_BYTES + 1))])
     streamer.pieces([("text", "y" * (HELD_CHARACTERS + 1))])
     with anyio.fail_after(5):
@@ -106,7 +106,7 @@ async def test_a_log_that_fails_while_the_client_reads_on_is_told_to_the_turn_wh
 
 async def test_what_a_failing_log_did_not_take_by_the_end_of_its_turn_never_follows_the_answer() -> None:
     disk = Disk()
-    streamer, _, near = streaming(disk)
+    streamer, _, near = await streaming(disk)
     streamer.pieces([("text", "x" * (BEHIND_BYTES + 1))])
     streamer.pieces([("text", "held")])
     disk.full = lambda entries: True
@@ -118,7 +118,7 @@ async def test_what_a_failing_log_did_not_take_by_the_end_of_its_turn_never_foll
 
 
 async def test_another_update_overtakes_nothing_that_is_held() -> None:
-    streamer, _, near = streaming()
+    streamer, _, near = await streaming()
     streamer.pieces([("text", "x" * (BEHIND_BYTES + 1))])
     streamer.pieces([("text", "held")])
     streamer.tell("info", "told")
@@ -126,7 +126,7 @@ async def test_another_update_overtakes_nothing_that_is_held() -> None:
 
 
 async def test_a_client_that_is_gone_costs_no_entry() -> None:
-    streamer, session, near = streaming()
+    streamer, session, near = await streaming()
     await near.aclose()
     streamer.pieces([("text", "kept")])
     streamer.tell("info", "kept too")
@@ -135,7 +135,7 @@ async def test_a_client_that_is_gone_costs_no_entry() -> None:
 
 
 async def test_lone_surrogates_go_out_escaped() -> None:
-    streamer, session, near = streaming()
+    streamer, session, near = await streaming()
     streamer.pieces([("text", "a\ud800b")])
     assert b"a\\ud800b" in await near.receive()
     assert next(session.log.read(1))[1]["text"] == "a\ud800b"

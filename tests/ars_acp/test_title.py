@@ -34,7 +34,7 @@ async def test_the_first_turn_gives_the_title_before_its_answer_and_no_later_one
         infos = [p["update"] for p in it.client.updates if p["update"]["sessionUpdate"] == "session_info_update"]
         assert [info["title"] for info in infos] == ["Why does it fail?"]
         assert infos[0]["updatedAt"].endswith("+00:00")
-        assert [entry["title"] for entry in it.entries() if entry["type"] == "title"] == ["Why does it fail?"]
+        assert [entry["title"] for entry in await it.entries() if entry["type"] == "title"] == ["Why does it fail?"]
         before = len(it.client.updates)
         await it.prompt("Another")
         assert all("title" not in params["update"] for params in it.client.updates[before:])
@@ -45,4 +45,4 @@ async def test_a_prompt_of_no_words_leaves_the_title_to_the_next() -> None:
         link = {"type": "resource_link", "uri": "file:///project/a.py", "name": "a.py"}
         await it.prompt_with([link])
         await it.prompt("What is it?")
-        assert [entry["title"] for entry in it.entries() if entry["type"] == "title"] == ["What is it?"]
+        assert [entry["title"] for entry in await it.entries() if entry["type"] == "title"] == ["What is it?"]

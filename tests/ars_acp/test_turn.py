@@ -30,7 +30,7 @@ async def test_each_update_carries_its_number_and_that_of_the_one_before() -> No
         await it.prompt()
         metas = [params["_meta"] for params in it.client.updates]
         assert [meta["ars/prev"] for meta in metas] == [0, *(meta["ars/seq"] for meta in metas[:-1])]
-        stored = dict(it.store.open(it.session).read())
+        stored = dict((await it.store.open(it.session)).read())
         for params in it.client.updates:
             entry = stored[params["_meta"]["ars/seq"]]
             update = params["update"]
@@ -126,7 +126,7 @@ say: $result
         assert await it.prompt() == "end_turn"
         assert client.files == {}
         assert len(client.asked) == 1
-        codes = [entry["code"] for entry in it.entries() if entry["type"] == "result"]
+        codes = [entry["code"] for entry in await it.entries() if entry["type"] == "result"]
         assert codes == ["REFUSED", "SKIPPED", "SKIPPED", "REFUSED"]
         assert "nobody is there to ask" in it.said()
 
@@ -182,7 +182,7 @@ async def test_a_read_that_is_not_answered_is_tried_once_more_then_told_as_tool_
             m for m in it.stream.sent if m.get("method") == "fs/read_text_file" and m["params"]["path"] == "/project/a"
         ]
         assert len(reads) == 2
-        [result] = [entry for entry in it.entries() if entry["type"] == "result"]
+        [result] = [entry for entry in await it.entries() if entry["type"] == "result"]
         assert (result["ok"], result["code"]) == (False, "TOOL_TIMEOUT")
 
 
@@ -303,7 +303,7 @@ async def test_cancel_answers_the_prompt_with_stop_reason_cancelled_and_the_next
             await it.update(lambda update: update["sessionUpdate"] == "agent_message_chunk")
             it.cancel()
         assert reasons == ["cancelled"]
-        assert it.entries()[-1]["stop"] == "cancelled"
+        assert (await it.entries())[-1]["stop"] == "cancelled"
         assert await it.prompt() == "end_turn"
 
 
@@ -324,7 +324,7 @@ async def test_cancel_while_asking_ends_the_turn_and_takes_the_question_back() -
         assert [m["method"] for m in it.stream.sent if m.get("method", "").startswith("$/")] == ["$/cancel_request"]
         assert next(iter(it.tool_calls().values()))["status"] == "failed"
         assert client.files == {}
-        result = next(entry for entry in it.entries() if entry["type"] == "result")
+        result = next(entry for entry in await it.entries() if entry["type"] == "result")
         assert result["code"] == "CANCELLED"
 
 

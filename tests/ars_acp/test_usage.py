@@ -63,7 +63,7 @@ async def test_each_reply_is_told_with_the_window_and_the_cost_so_far(priced: st
         assert (first["used"], first["size"], first["cost"]["currency"]) == (110, 100_000, "EUR")
         assert first["cost"]["amount"] == pytest.approx(0.00028)
         assert (second["used"], second["cost"]["amount"]) == (220, pytest.approx(0.00028 + 0.000485))
-        replies = [entry for entry in it.entries() if entry["type"] == "reply"]
+        replies = [entry for entry in await it.entries() if entry["type"] == "reply"]
         assert [reply["model"] for reply in replies] == ["scripted", "scripted"]
         cost = {"amount": pytest.approx(0.000485), "currency": "EUR"}
         assert replies[1]["usage"] == {"input": 200, "output": 20, "cached": 50, "thought": 5, "cost": cost}

@@ -3,18 +3,21 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from event_log import LogDamaged, LogExists, LogNotFound, LogStorageFailed
+from event_log import Log, LogDamaged, LogExists, LogNotFound, LogNotHeld, LogStorageFailed
 from event_log.stores.jsonl import JsonlStore
 
 
 @pytest.fixture
-def store(tmp_path) -> JsonlStore:
-    return JsonlStore(str(tmp_path / "logs"))
+async def store(tmp_path) -> AsyncIterator[JsonlStore]:
+    store = JsonlStore(str(tmp_path / "logs"))
+    yield store
+    await store.close()
 
 
 @pytest.fixture
@@ -22,10 +25,16 @@ def file(tmp_path) -> Path:
     return tmp_path / "logs" / "s-1.jsonl"
 
 
-def fill(store: JsonlStore, count: int) -> None:
-    log = store.create("s-1")
+async def fill(store: JsonlStore, count: int) -> None:
+    log = await store.create("s-1")
     log.append([{"i": i} for i in range(1, count + 1)])
     log.close()
+
+
+async def taken(store: JsonlStore) -> Log:
+    log = await store.open("s-1")
+    await store.claim(log)
+    return log
 
 
 def lines(file: Path) -> list[dict]:
@@ -45,18 +54,18 @@ def no_file_longer_than(size: int):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_a_log_is_a_file_of_numbered_lines(store, file):
-    log = store.create("s-1")
+async def test_a_log_is_a_file_of_numbered_lines(store, file):
+    log = await store.create("s-1")
     log.append([{"kind": "text", "text": "hé"}, {}])
     log.append([{"kind": "end"}])
     log.close()
     assert file.read_text() == '{"n":1,"kind":"text","text":"hé"}\n{"n":2}\n{"n":3,"kind":"end"}\n'
 
 
-def test_only_the_owner_can_read_it_whatever_the_umask_says(store, file):
+async def test_only_the_owner_can_read_it_whatever_the_umask_says(store, file):
     old = os.umask(0)
     try:
-        store.create("s-1").close()
+        (await store.create("s-1")).close()
     finally:
         os.umask(old)
     assert file.stat().st_mode & 0o777 == 0o600
@@ -64,57 +73,57 @@ def test_only_the_owner_can_read_it_whatever_the_umask_says(store, file):
 
 
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="this system does not count a process's writes")
-def test_an_append_is_one_write(store):
+async def test_an_append_is_one_write(store):
     def writes() -> int:
         counters = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
         return int(counters["syscw"])
 
-    log = store.create("s-1")
+    log = await store.create("s-1")
     before = writes()
     log.append([{"i": i} for i in range(1000)])
     assert writes() - before == 1
     log.close()
 
 
-def test_a_second_store_sees_the_entries_as_soon_as_they_are_appended(store):
-    log = store.create("s-1")
+async def test_a_second_store_sees_the_entries_as_soon_as_they_are_appended(store):
+    log = await store.create("s-1")
     log.append([{"i": 1}])
-    other = JsonlStore(store.directory).open("s-1")
+    other = await JsonlStore(store.directory).open("s-1")
     assert list(other.read()) == [(1, {"i": 1})]
     log.close()
 
 
-def test_every_cut_of_the_last_three_entries_opens_with_the_whole_ones_and_goes_on(store, file):
-    fill(store, 200)
+async def test_every_cut_of_the_last_three_entries_opens_with_the_whole_ones_and_goes_on(store, file):
+    await fill(store, 200)
     whole = file.read_bytes()
     start = whole.index(b'{"n":198,')
     assert len(whole) - start > 30
     for cut in range(start, len(whole)):
         file.write_bytes(whole[:cut])
         entries = whole[:cut].count(b"\n")
-        log = store.open("s-1")
+        log = await taken(store)
         assert log.last == entries
         assert log.append([{"after": cut}]) == entries + 1
         log.close()
         assert [line["n"] for line in lines(file)] == list(range(1, entries + 2))
 
 
-def test_opening_and_reading_leaves_a_torn_line_to_its_writer(store, file):
-    fill(store, 3)
+async def test_opening_and_reading_leaves_a_torn_line_to_its_writer(store, file):
+    await fill(store, 3)
     torn = file.read_bytes()[:-4]
     file.write_bytes(torn)
-    log = store.open("s-1")
+    log = await store.open("s-1")
     assert [n for n, _ in log.read()] == [1, 2]
     log.close()
     assert file.read_bytes() == torn
 
 
 @pytest.mark.parametrize("garbage", [b"\0\0\0\0\n", b"not json\n", b"[]\n", b'{"n":9}\n', b"\xff\n"])
-def test_damage_in_the_middle_is_told_with_its_place_when_it_is_read(store, file, garbage):
-    fill(store, 5)
+async def test_damage_in_the_middle_is_told_with_its_place_when_it_is_read(store, file, garbage):
+    await fill(store, 5)
     good = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(b"".join([*good[:2], garbage, *good[3:]]))
-    log = store.open("s-1")
+    log = await store.open("s-1")
     reading = log.read()
     assert [next(reading)[0], next(reading)[0]] == [1, 2]
     with pytest.raises(LogDamaged, match="s-1 is damaged") as damage:
@@ -124,34 +133,63 @@ def test_damage_in_the_middle_is_told_with_its_place_when_it_is_read(store, file
 
 
 @pytest.mark.parametrize("missing", [0, 2])
-def test_a_line_that_is_missing_is_told_at_the_opening(store, file, missing):
-    fill(store, 5)
+async def test_a_line_that_is_missing_is_told_at_the_claim_and_when_it_is_read(store, file, missing):
+    await fill(store, 5)
     good = file.read_bytes().splitlines(keepends=True)
     del good[missing]
     file.write_bytes(b"".join(good))
-    with pytest.raises(LogDamaged, match="has the number 5"):
-        store.open("s-1")
+    with pytest.raises(LogDamaged, match=f"has the number {missing + 2}"):
+        await taken(store)
+    reading = (await store.open("s-1")).read()
+    assert [next(reading)[0] for _ in range(missing)] == [1, 2][:missing]
+    with pytest.raises(LogDamaged):
+        next(reading)
 
 
-def test_a_last_line_that_was_whole_and_is_garbage_is_damage_not_a_torn_line(store, file):
-    fill(store, 2)
-    file.write_bytes(file.read_bytes() + b"\0\0\0\n")
+async def test_a_last_line_that_was_whole_and_is_garbage_is_damage_not_a_torn_line(store, file):
+    await fill(store, 2)
+    file.write_bytes(file.read_bytes() + b"something else\n")
     with pytest.raises(LogDamaged) as damage:
-        store.open("s-1")
+        await taken(store)
     assert damage.value.number == 3
 
 
-def test_a_file_that_has_become_shorter_is_damage(store, file):
-    fill(store, 3)
-    log = store.open("s-1")
+async def test_a_damaged_log_is_not_written_and_the_next_process_may_look_at_it_too(store, file):
+    await fill(store, 3)
+    damaged = file.read_bytes().replace(b'"i":2', b'"i":,')
+    file.write_bytes(damaged)
+    for one in (store, JsonlStore(store.directory)):
+        with pytest.raises(LogDamaged):
+            await taken(one)
+        with pytest.raises(LogNotHeld):
+            (await one.open("s-1")).append([{"i": 4}])
+    assert file.read_bytes() == damaged
+
+
+async def test_damage_that_comes_later_ends_the_writing(store, file):
+    log = await store.create("s-1")
+    log.append([{"i": 1}, {"i": 2}])
+    damaged = file.read_bytes().replace(b'"i":1', b'"i":,')
+    file.write_bytes(damaged)
+    for _ in range(2):
+        with pytest.raises(LogDamaged):
+            list(log.read())
+        with pytest.raises(LogDamaged):
+            log.append([{"i": 3}])
+    assert file.read_bytes() == damaged
+
+
+async def test_a_file_that_has_become_shorter_is_damage(store, file):
+    await fill(store, 3)
+    log = await store.open("s-1")
     os.truncate(file, file.read_bytes().index(b'{"n":3'))
     with pytest.raises(LogDamaged, match="shorter"):
         list(log.read())
 
 
 @pytest.mark.parametrize("room", [0, 1, 20, 100])
-def test_a_full_disk_leaves_nothing_half_written_and_the_log_usable(store, file, room):
-    log = store.create("s-1")
+async def test_a_full_disk_leaves_nothing_half_written_and_the_log_usable(store, file, room):
+    log = await store.create("s-1")
     log.append([{"i": 1}])
     before = file.read_bytes()
     with no_file_longer_than(len(before) + room), pytest.raises(LogStorageFailed, match="cannot write"):
@@ -164,9 +202,9 @@ def test_a_full_disk_leaves_nothing_half_written_and_the_log_usable(store, file,
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
-def test_an_append_that_cannot_be_taken_back_is_taken_back_before_the_next_one(store, file):
-    fill(store, 1)
-    log = store.open("s-1")
+async def test_an_append_that_cannot_be_taken_back_is_taken_back_before_the_next_one(store, file):
+    await fill(store, 1)
+    log = await taken(store)
     kept = file.rename(file.with_suffix(".kept"))
     file.symlink_to("/dev/full")
     for _ in range(2):
@@ -174,15 +212,15 @@ def test_an_append_that_cannot_be_taken_back_is_taken_back_before_the_next_one(s
             log.append([{"i": 2}])
     log.close()
     kept.rename(file)
-    again = store.open("s-1")
+    again = await taken(store)
     assert again.append([{"i": 2}]) == 2
     again.close()
     assert lines(file) == [{"n": 1, "i": 1}, {"n": 2, "i": 2}]
 
 
-def test_a_log_whose_directory_has_gone_says_so(store, file):
-    fill(store, 1)
-    log = store.open("s-1")
+async def test_a_log_whose_directory_has_gone_says_so(store, file):
+    await fill(store, 1)
+    log = await taken(store)
     file.unlink()
     with pytest.raises(LogStorageFailed, match="No such file"):
         log.append([{"i": 2}])
@@ -190,64 +228,70 @@ def test_a_log_whose_directory_has_gone_says_so(store, file):
         list(log.read())
 
 
-def test_a_place_that_is_not_a_directory_is_one_clear_error(tmp_path):
+async def test_a_place_that_is_not_a_directory_is_one_clear_error(tmp_path):
     (tmp_path / "logs").write_text("")
     store = JsonlStore(str(tmp_path / "logs"))
     with pytest.raises(LogStorageFailed, match=f"cannot make the log's directory {tmp_path}"):
-        store.create("s-1")
+        await store.create("s-1")
     with pytest.raises(LogStorageFailed, match="cannot read"):
-        store.open("s-1")
+        await store.open("s-1")
     with pytest.raises(LogStorageFailed, match="cannot list"):
-        store.names()
+        await store.names()
     with pytest.raises(LogStorageFailed, match="cannot delete"):
-        store.delete("s-1")
-    with pytest.raises(LogStorageFailed, match=f"cannot make the log in {tmp_path}"):
-        JsonlStore(str(tmp_path / "logs" / "under")).create("s-1")
+        await store.delete("s-1")
+    with pytest.raises(LogStorageFailed, match=f"cannot make the log's directory {tmp_path}/logs/under"):
+        await JsonlStore(str(tmp_path / "logs" / "under")).create("s-1")
 
 
-def test_a_link_put_in_the_place_of_a_new_log_is_not_followed(store, file, tmp_path):
-    store.create("other").close()
+async def test_a_link_put_in_the_place_of_a_new_log_is_not_followed(store, file, tmp_path):
+    (await store.create("other")).close()
     file.symlink_to(tmp_path / "target")
     with pytest.raises(LogExists):
-        store.create("s-1")
+        await store.create("s-1")
     assert not (tmp_path / "target").exists()
 
 
-def test_a_log_that_rests_holds_no_descriptor(store, file):
-    log = store.create("s-1")
+async def test_a_log_that_rests_holds_no_descriptor(store, file):
+    log = await store.create("s-1")
     log.append([{"a": 1}])
     held = set(os.listdir("/dev/fd"))
     log.rest()
     assert set(os.listdir("/dev/fd")) < held
 
 
-def test_other_files_in_the_directory_are_not_logs(store, file):
-    fill(store, 1)
+async def test_other_files_in_the_directory_are_not_logs(store, file):
+    await fill(store, 1)
     for name in ("note.txt", "a b.jsonl", ".jsonl", "s-1.jsonl.bak"):
         (file.parent / name).touch()
-    assert list(store.names()) == ["s-1"]
+    assert list(await store.names()) == ["s-1"]
 
 
 WRITER = """
-import sys
+import sys, anyio
 from event_log import open_store
-log = open_store("jsonl:" + sys.argv[1]).create("s-1")
+log = anyio.run(open_store("jsonl:" + sys.argv[1]).create, "s-1")
 while True:
     print(log.append([{"text": "x" * 100}] * 3) + 2, flush=True)
 """
 
 
-@pytest.mark.e2e
-def test_a_killed_writer_loses_nothing_that_it_has_told(store, file):
+def killed(directory: str) -> int:
+    """The number of the last entry that a writer has told of before it was killed."""
     last = 0
-    with subprocess.Popen([sys.executable, "-c", WRITER, store.directory], stdout=subprocess.PIPE) as writer:
+    with subprocess.Popen([sys.executable, "-c", WRITER, directory], stdout=subprocess.PIPE) as writer:
         for line in writer.stdout or ():
             if line.endswith(b"\n"):
                 last = int(line)
             if last >= 300:
                 writer.kill()
+    return last
+
+
+@pytest.mark.e2e
+async def test_a_killed_writer_loses_nothing_that_it_has_told(store, file):
+    last = killed(store.directory)
     assert last >= 300
-    log = store.open("s-1")
+    log = await taken(store)
     assert log.last >= last
     assert [n for n, _ in log.read()] == list(range(1, log.last + 1))
     log.append([{"text": "and on"}])

@@ -28,7 +28,7 @@ def test_a_url_that_names_no_store_is_refused_in_one_line(url):
     assert "\n" not in str(refusal.value)
 
 
-def test_the_store_is_not_made_before_its_first_log(tmp_path):
+async def test_the_store_is_not_made_before_its_first_log(tmp_path):
     store = open_store(f"jsonl:{tmp_path}/logs")
-    assert list(store.names()) == []
+    assert await store.names() == []
     assert list(tmp_path.iterdir()) == []

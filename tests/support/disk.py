@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from event_log.errors import LogStorageFailed
-from event_log.log import Log
 from event_log.stores.memory import MemoryRecords, MemoryStore
 
 
@@ -15,10 +14,8 @@ class Disk(MemoryStore):
         super().__init__()
         self.full = lambda entries: False
 
-    def create(self, name: str) -> Log:
-        records = self._records[name] = _Records(self)
-        log = self._open[name] = Log(name, records, 0)
-        return log
+    def _new_records(self) -> MemoryRecords:
+        return _Records(self)
 
 
 class _Records(MemoryRecords):

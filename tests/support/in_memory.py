@@ -165,9 +165,9 @@ class House:
         chunks = [it["update"] for it in self.client.updates if it["update"]["sessionUpdate"] == kind]
         return "".join(chunk["content"]["text"] for chunk in chunks)
 
-    def entries(self) -> list[Json]:
+    async def entries(self) -> list[Json]:
         """The session's log."""
-        return [entry for _, entry in self.store.open(self.session).read()]
+        return [entry for _, entry in (await self.store.open(self.session)).read()]
 
     def tool_calls(self) -> dict[str, Json]:
         """Each tool call with all that its updates said of it."""
