@@ -10,20 +10,23 @@ import anyio.abc
 from acp_wire import methods
 from connector import environment
 from connector.client import Client, OnUpdate, Update
-from connector.errors import ConnectorError, NotOffered, SessionNotFound, SignInNeeded, VersionMismatch
-from connector.limits import DEFAULTS, Limits
+from connector.errors import AgentError, ConnectorError, NotOffered, SessionNotFound, SignInNeeded, VersionMismatch
+from connector.limits import Limits
 from connector.link import Link, OnEvent
-from connector.process import AgentProcess, Command, spawn
+from connector.process import Command, spawn
 from connector.secrets import Secrets
 from connector.session import Prompt, Session
+from connector.sign_in import without_a_person
 from connector.terminals import OnOutput
 from connector.turn import Exchange
+from connector.vendors import Vendor, command_of
 from connector.workspace import Workspace
 
 if TYPE_CHECKING:
     from acp_wire.schema.agent_capabilities import InitializeResponse
     from acp_wire.schema.session_state import LoadSessionResponse, SessionInfo
 
+Agent = str | Sequence[str] | Vendor | Command
 PROTOCOL_VERSION = 1
 MOST_PAGES = 1000
 
@@ -39,7 +42,7 @@ class Connector:
     session begins with the first prompt.
     """
 
-    def __init__(self, link: Link, *, cwd: str, system_prompt: str, sign_in: str) -> None:
+    def __init__(self, link: Link, *, cwd: str, system_prompt: str, sign_in: Sequence[str]) -> None:
         self.sessions: dict[str, Session] = {}
         self._link = link
         self._cwd = cwd
@@ -263,23 +266,25 @@ class Connector:
         return session
 
     async def _ask_session(self, row: methods.Request[Any, Any], params: dict[str, Any]) -> Any:
-        """With one sign-in where that is what is missing and we were told which."""
+        """Where a sign-in is missing, by those that need nobody, one after the other."""
         try:
             return await self._link.ask(row, params, timeout=self._link.limits.session)
-        except SignInNeeded:
-            if not self._sign_in:
-                raise
-        await self.authenticate(self._sign_in)
-        return await self._link.ask(row, params, timeout=self._link.limits.session)
+        except SignInNeeded as why:
+            missing = why
+        for method in self._sign_in:
+            with contextlib.suppress(AgentError, NotOffered):
+                await self.authenticate(method)
+                return await self._link.ask(row, params, timeout=self._link.limits.session)
+        raise missing
 
 
 @contextlib.asynccontextmanager
 async def launch(
-    command: Command,
+    agent: Agent,
     client: Client,
     *,
     cwd: str,
-    limits: Limits = DEFAULTS,
+    limits: Limits | None = None,
     system_prompt: str = "",
     sign_in: str = "",
     client_info: dict[str, str] | None = None,
@@ -288,14 +293,19 @@ async def launch(
 ) -> AsyncIterator[Connector]:
     """A running, initialized agent for the length of the block; its whole process group is gone afterwards.
 
-    `system_prompt` begins every new session. `sign_in` is the id of the agent's own method to use where it wants to be
-    signed in. Raises `ConnectorError` where the agent cannot be started or does not shake hands.
+    `agent` is a vendor's name, a command line, or a row or a `Command` of your own. `limits` are the vendor's without
+    it. `system_prompt` begins every new session. `sign_in` is the id of the agent's own method to use where it wants to
+    be signed in; without it, those that need no person are tried. Raises `ConnectorError` where the agent cannot be
+    started or does not shake hands, ValueError for what is no command.
     """
+    vendor, command = _started_by(agent)
     process = spawn(command, cwd=cwd, on_stderr=on_stderr)
+    secrets = Secrets({**environment.inherited(command.passed_on), **command.env})
     with _single_errors():
         async with anyio.create_task_group() as tasks:
-            link = _link(command, process, client, tasks, limits, on_event)
-            connector = Connector(link, cwd=cwd, system_prompt=system_prompt, sign_in=sign_in)
+            link = Link(command, vendor, process, client, tasks, limits or vendor.limits, secrets, on_event)
+            ways = [sign_in] if sign_in else without_a_person(vendor.sign_in)
+            connector = Connector(link, cwd=cwd, system_prompt=system_prompt, sign_in=ways)
             try:
                 await connector.initialize(client_info or {"name": "ars-connector", "version": "0"})
                 yield connector
@@ -304,16 +314,11 @@ async def launch(
                 tasks.cancel_scope.cancel()
 
 
-def _link(
-    command: Command,
-    process: AgentProcess,
-    client: Client,
-    tasks: anyio.abc.TaskGroup,
-    limits: Limits,
-    on_event: OnEvent | None,
-) -> Link:
-    secrets = Secrets({**environment.inherited(command.passed_on), **command.env})
-    return Link(command, process, client, tasks, limits, secrets, on_event)
+def _started_by(agent: Agent) -> tuple[Vendor, Command]:
+    if isinstance(agent, Command):
+        return command_of(agent.argv) if agent.argv and agent.argv[0] else Vendor("", "", ()), agent
+    vendor = agent if isinstance(agent, Vendor) else command_of(agent)
+    return vendor, vendor.command()
 
 
 @contextlib.contextmanager

@@ -21,6 +21,11 @@ def inherited(names: Iterable[str] = (), *, source: Mapping[str, str] | None = N
     return {name: value for name, value in ours.items() if name in wanted or name.startswith(PASSED_ON_PREFIXES)}
 
 
+def named(name: str) -> bool:
+    """Whether our own environment has that variable, with a value."""
+    return bool(os.environ.get(name))
+
+
 def for_command(requested: Mapping[str, str]) -> dict[str, str]:
     """The environment of a command that an agent asked for: what it named is added, less what loads code."""
     kept = {name: value for name, value in requested.items() if not _loads_code(name)}

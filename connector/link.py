@@ -25,6 +25,7 @@ from connector.errors import (
 from connector.limits import Limits
 from connector.process import AgentProcess, Command
 from connector.secrets import Secrets
+from connector.vendors import Vendor
 
 if TYPE_CHECKING:
     from acp_wire.schema.agent_capabilities import InitializeResponse
@@ -44,6 +45,7 @@ class Link:
     def __init__(
         self,
         command: Command,
+        vendor: Vendor,
         process: AgentProcess,
         client: Client,
         tasks: anyio.abc.TaskGroup,
@@ -53,6 +55,7 @@ class Link:
     ) -> None:
         self.name = command.name
         self.command = command
+        self.vendor = vendor
         self.process = process
         self.client = client
         self.tasks = tasks
@@ -119,8 +122,8 @@ class Link:
     def _told(self, asked: Asked, why: RpcError) -> ConnectorError:
         message, data = self._secrets.hide(why.message), self._secrets.hide_in(why.data)
         kind, hint = AgentError, ""
-        if why.code == AUTH_REQUIRED or sign_in.is_missing(self.command, message, data):
-            kind, hint = SignInNeeded, sign_in.hint(self.command, getattr(self, "agent", None))
+        if why.code == AUTH_REQUIRED:
+            kind, hint = SignInNeeded, sign_in.hint(self.command, self.vendor.sign_in, getattr(self, "agent", None))
         elif why.code == NOT_FOUND and asked.method.startswith("session/"):
             kind = SessionNotFound
         return kind(self.name, asked, why.code, message, data, hint=hint, stderr=self.stderr_tail())

@@ -1,23 +1,25 @@
-"""What a person does when an agent wants to be signed in: told by the agent itself, and by what we know of its kind."""
+"""What a person does when an agent wants to be signed in, and what we can do for them."""
 
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from connector import environment
 from connector.process import Command
+from connector.vendors import SignIn
 
 if TYPE_CHECKING:
     from acp_wire.schema.agent_capabilities import InitializeResponse
 
 
-def is_missing(command: Command, message: str, data: Any) -> bool:
-    """Whether an error that is not `Authentication required` means just that, for this kind of agent."""
-    return False
-
-
-def hint(command: Command, agent: "InitializeResponse | None") -> str:
-    """What to do, a line for each way."""
+def hint(command: Command, sign_in: SignIn, agent: "InitializeResponse | None") -> str:
+    """What to do: what we know of this agent, then a line for each way that it offers itself."""
     ways = [] if agent is None else [_way(command, method) for method in agent.auth_methods]
-    return "\n".join(["Sign in first:", *ways]) if ways else "Sign in first, as its own documentation says."
+    return "\n".join([f"Sign in first: {sign_in.run}.", *(["Its own ways:", *ways] if ways else [])])
+
+
+def without_a_person(sign_in: SignIn) -> list[str]:
+    """The sign-in methods that need nobody, as one of their variables is set."""
+    return [method for method, names in sign_in.methods.items() if any(environment.named(name) for name in names)]
 
 
 def _way(command: Command, method: Any) -> str:
