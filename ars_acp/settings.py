@@ -212,7 +212,7 @@ def load(arguments: Mapping[str, Any], environment: Mapping[str, str] | None = N
 def unknown_names(environment: Mapping[str, str] | None = None) -> list[str]:
     """Variables that look like settings of ours and are none: slips of the pen, most likely."""
     env = os.environ if environment is None else environment
-    known = {f"ARS_{field.upper()}" for field in Settings.__annotations__} | {"ARS_STARTED_BY"}
+    known = {f"ARS_{field.upper()}" for field in Settings.__annotations__}
     return sorted(name for name in env if name.startswith("ARS_") and name not in known)
 
 

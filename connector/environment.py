@@ -9,10 +9,6 @@ PASSED_ON_PREFIXES = ("LC_",)
 LOADS_CODE = ("NODE_OPTIONS", "BASH_ENV", "ENV", "PERL5OPT", "RUBYOPT", "GIT_SSH_COMMAND")
 LOADS_CODE_PREFIXES = ("LD_", "DYLD_", "PYTHON")
 
-# Marks a child and whatever it starts, also what has left its group, its session and its parent behind. A list: what is
-# started by a command that we run for somebody must still be found by them.
-MARK = "ARS_STARTED_BY"
-
 
 def inherited(names: Iterable[str] = (), *, source: Mapping[str, str] | None = None) -> dict[str, str]:
     """The allow-listed part of our own environment (or of `source`), and the variables called `names` where set."""
@@ -30,11 +26,6 @@ def for_command(requested: Mapping[str, str]) -> dict[str, str]:
     """The environment of a command that an agent asked for: what it named is added, less what loads code."""
     kept = {name: value for name, value in requested.items() if not _loads_code(name)}
     return {"TERM": "dumb", **inherited(), **kept}
-
-
-def marked(env: Mapping[str, str], mark: str) -> dict[str, str]:
-    """`env` with `mark` added to the marks that we carry ourselves."""
-    return {**env, MARK: ":".join(filter(None, (os.environ.get(MARK), mark)))}
 
 
 def _loads_code(name: str) -> bool:

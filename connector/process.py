@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import anyio
 
 from acp_wire.streams import Stream, fd_stream
-from connector import environment
+from connector import environment, guarded
+from connector.beneath import DIRECTORY
 from connector.child import Child, Exit
 from connector.errors import AgentNotFound
 
@@ -102,14 +103,18 @@ class AgentProcess:
 
 def spawn(command: Command, *, cwd: str, on_stderr: Callable[[bytes], None] = lambda data: None) -> AgentProcess:
     """Starts the agent in `cwd`, with a session and a process group of its own. Raises `AgentNotFound`."""
+    try:
+        directory = os.open(cwd, DIRECTORY)
+    except OSError as why:
+        raise AgentNotFound(command.name, command.argv, why) from None
     theirs_in, our_out = os.pipe()
     our_in, theirs_out = os.pipe()
     our_err, theirs_err = os.pipe()
     try:
-        child = Child(
+        child = guarded.start(
             command.argv,
-            cwd=cwd,
             env={**environment.inherited(command.passed_on), **command.env},
+            directory=directory,
             stdin=theirs_in,
             stdout=theirs_out,
             stderr=theirs_err,
@@ -119,7 +124,7 @@ def spawn(command: Command, *, cwd: str, on_stderr: Callable[[bytes], None] = la
             os.close(fd)
         raise AgentNotFound(command.name, command.argv, why) from None
     finally:
-        for fd in (theirs_in, theirs_out, theirs_err):
+        for fd in (directory, theirs_in, theirs_out, theirs_err):
             os.close(fd)
     for fd in (our_in, our_err):
         os.set_blocking(fd, False)

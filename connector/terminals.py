@@ -6,16 +6,14 @@ stdin and a session of its own. Its output is kept to a limit, oldest bytes drop
 
 import asyncio
 import codecs
-import fcntl
 import os
 import secrets
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 
 import anyio
 
 from acp_wire.errors import INTERNAL_ERROR, INVALID_PARAMS, NOT_FOUND, RpcError
-from connector import environment
+from connector import environment, guarded
 from connector.child import Child, Exit
 from connector.files import Files
 
@@ -75,19 +73,19 @@ class Terminal:
         self._read_fd: int | None = None
         self.child: Child
 
-    def start(self, argv: Sequence[str], cwd: str, env: Mapping[str, str]) -> None:
-        """Starts the command. Raises OSError and ValueError like `subprocess.Popen`."""
-        self._read_fd, write_fd = os.pipe()
+    def start(self, argv: Sequence[str], directory: int, env: Mapping[str, str]) -> None:
+        """Starts the command in the open `directory`. Raises OSError and ValueError as `guarded.start` does."""
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        self._read_fd, output = os.pipe()
         os.set_blocking(self._read_fd, False)
         try:
-            self.child = Child(
-                argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=write_fd, stderr=subprocess.STDOUT
-            )
+            self.child = guarded.start(argv, env=env, directory=directory, stdin=nothing, stdout=output, stderr=output)
         except (OSError, ValueError):
             self._stop_reading()
             raise
         finally:
-            os.close(write_fd)
+            os.close(nothing)
+            os.close(output)
         self._loop.add_reader(self._read_fd, self._read)
 
     def output(self) -> str:
@@ -161,7 +159,7 @@ class Terminals:
         terminal = Terminal(f"term_{secrets.token_hex(8)}", limit, self._on_output)
         directory = self._files.open_directory(cwd or self._cwd)
         try:
-            terminal.start([command, *args], _path_of(directory), environment.for_command(env or {}))
+            terminal.start([command, *args], directory, environment.for_command(env or {}))
         except FileNotFoundError:
             raise RpcError(NOT_FOUND, "Command not found", {"command": command}) from None
         except PermissionError:
@@ -194,12 +192,3 @@ class Terminals:
             async with anyio.create_task_group() as tasks:
                 for terminal in ending:
                     tasks.start_soon(terminal.release)
-
-
-def _path_of(directory: int) -> str:
-    """A path that leads to the open directory, whatever has become of its name meanwhile."""
-    if os.path.isdir("/proc/self/fd"):
-        return f"/proc/self/fd/{directory}"
-    # macOS: the name that the directory has now. It may change before the command starts there.
-    held: bytes = fcntl.fcntl(directory, getattr(fcntl, "F_GETPATH"), bytes(1024))  # noqa: B009, only macOS has it
-    return os.fsdecode(held.rstrip(b"\0"))

@@ -320,16 +320,6 @@ async def test_nothing_is_left_of_many_terminals(workspace: Workspace) -> None:
     assert [pid for pid in children if os.path.exists(f"/proc/{pid}")] == []
 
 
-async def test_without_pidfds_a_thread_waits(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(os, "pidfd_open", raising=False)
-
-    assert await run(workspace, "sh", "-c", "echo hi; exit 3") == ("hi\n", Exit(3, None))
-    terminal = start(workspace, "sleep", "60")
-    with anyio.fail_after(5):
-        await workspace.terminals.release(terminal.id)
-    assert terminal.child.exit == Exit(None, "SIGKILL")
-
-
 async def test_only_so_many_terminals_are_open_at_once(workspace: Workspace) -> None:
     for _ in range(MAX_TERMINALS):
         start(workspace, "true")

@@ -1,15 +1,17 @@
-"""D3, D9, C5: agents that will not end, that end a thousand times, and that speak after their turn."""
+"""D2, D3, D9, C5: agents that will not end, that end a thousand times, and that speak after their turn."""
 
 import os
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import anyio
 import pytest
 
 from connector import Client, Command, Limits, launch
+from tests.support.trees import killed_supervisor
 
 AGENTS = Path(__file__).parents[2] / "fixtures" / "agents"
 AT_ONCE = 4  # their start-up is what takes the processor, not their end
@@ -19,6 +21,19 @@ Record = Callable[[str, str, str, bool], None]
 
 def agent(name: str) -> Command:
     return Command(name, [sys.executable, str(AGENTS / f"{name}.py")])
+
+
+@pytest.mark.faults("D2")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the guardian needs Linux")
+def test_nothing_outlives_a_killed_supervisor(count: Count, record: Record) -> None:
+    kills = count(100, 2)
+    with ThreadPoolExecutor(2) as threads:  # their start takes far longer than their end
+        took = sorted(threads.map(lambda number: killed_supervisor(), range(kills)))
+    orphans = kills - len(took)
+    measured = (
+        f"{kills} kills, {orphans} orphans, p50 {took[kills // 2] * 1000:.0f} ms, slowest {took[-1] * 1000:.0f} ms"
+    )
+    record("D2", "0 orphans in 100 SIGKILLs of the supervisor, <= 0.5 s", measured, orphans == 0 and took[-1] <= 0.5)
 
 
 @pytest.mark.faults("D3")

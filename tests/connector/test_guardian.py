@@ -1,0 +1,85 @@
+"""The guardian and its keepers: whoever of them is killed, and when the supervisor is, nothing is left running."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+
+from connector import guarded
+from connector.child import Child, Exit
+from tests.support.trees import ended, killed_supervisor, parent_of, watched
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a guardian needs Linux")
+# A child in the group, one in a session of its own, and a daemon without an environment whose parent has ended.
+TREE = "sleep 60 & a=$!; setsid sleep 60 & b=$!; (env -i setsid sleep 60 & echo $a $b $!); exec sleep 60"
+
+
+@asynccontextmanager
+async def tree() -> AsyncIterator[tuple[Child, list[int]]]:
+    """A running command with descendants of all sorts, and the pidfds of all of them."""
+    directory, nothing, (ours, theirs) = os.open("/", os.O_RDONLY), os.open(os.devnull, os.O_RDWR), os.pipe()
+    env = {"PATH": os.environ["PATH"]}
+    child = guarded.start(
+        ["sh", "-c", TREE], env=env, directory=directory, stdin=nothing, stdout=theirs, stderr=nothing
+    )
+    with anyio.fail_after(5):
+        await anyio.wait_readable(ours)
+    with watched([child.pid, *map(int, os.read(ours, 100).split())]) as pidfds:
+        yield child, pidfds
+        await child.finish()
+        await ended(pidfds)
+    for fd in (directory, nothing, ours, theirs):
+        os.close(fd)
+
+
+async def test_whatever_a_command_has_started_is_gone_when_its_kill_returns() -> None:
+    async with tree() as (child, pidfds):
+        await child.kill()
+        began = time.monotonic()
+        await ended(pidfds)
+        assert time.monotonic() - began < 0.1
+
+
+async def test_one_command_s_end_is_nothing_to_another() -> None:
+    async with tree() as (one, _), tree() as (other, _):
+        await one.finish()
+        assert os.getpgid(other.pid) == other.pid
+        assert other.exit is None
+
+
+async def test_when_its_keeper_is_killed_the_guardian_ends_what_it_kept() -> None:
+    async with tree() as (other, _):
+        async with tree() as (child, pidfds):
+            os.kill(parent_of(child.pid), signal.SIGKILL)
+            with anyio.fail_after(5):
+                assert await child.wait() == Exit(None, "SIGKILL")
+            await ended(pidfds)
+        assert other.exit is None
+
+
+async def test_when_the_guardian_is_killed_its_keepers_go_on_and_another_takes_over() -> None:
+    async with tree() as (before, pidfds):
+        os.kill(parent_of(parent_of(before.pid)), signal.SIGKILL)
+        async with tree() as (after, _):
+            assert parent_of(parent_of(after.pid)) != parent_of(parent_of(before.pid))
+            assert before.exit is None
+            await before.kill()
+            await ended(pidfds)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [{}, {"guardian": signal.SIGKILL}, {"keeper": signal.SIGKILL}, {"keeper": signal.SIGSTOP}],
+    ids=["alone", "after its guardian", "after the keeper", "with the keeper stopped"],
+)
+def test_nothing_outlives_a_killed_supervisor(first: dict[str, signal.Signals]) -> None:
+    killed_supervisor(first)
+
+
+def test_a_worker_that_was_forked_from_the_supervisor_keeps_nothing_alive() -> None:
+    killed_supervisor(forks=True)
