@@ -7,6 +7,7 @@ relative one is fine while it stays below, an absolute one never is.
 
 import ctypes
 import errno
+import fcntl
 import functools
 import os
 import sys
@@ -33,6 +34,14 @@ def open_beneath(root_fd: int, relative: str, flags: int) -> int:
     Raises `OutsideError` where the path leads out, and otherwise the `OSError` of opening.
     """
     return _way()(root_fd, relative, flags)
+
+
+def name_of(fd: int) -> str:
+    """The absolute path that what is open as `fd` has now."""
+    if os.path.isdir("/proc/self/fd"):
+        return os.readlink(f"/proc/self/fd/{fd}")
+    held: bytes = fcntl.fcntl(fd, getattr(fcntl, "F_GETPATH"), bytes(1024))  # noqa: B009, only macOS has it
+    return os.fsdecode(held.rstrip(b"\0"))
 
 
 def open_by_kernel(root_fd: int, relative: str, flags: int) -> int:

@@ -6,7 +6,6 @@ while we may still signal it. What leaves the group is not found, and outlives i
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import signal
 import subprocess
@@ -15,6 +14,7 @@ from collections.abc import Mapping, Sequence
 
 import anyio
 
+from connector.beneath import name_of
 from connector.child import KILLED_SECONDS, End
 
 
@@ -90,6 +90,4 @@ def _path_of(directory: int) -> str:
     """A path that leads to the open directory, whatever has become of its name meanwhile."""
     if os.path.isdir("/proc/self/fd"):
         return f"/proc/self/fd/{directory}"
-    # macOS: the name that the directory has now. It may change before the command starts there.
-    held: bytes = fcntl.fcntl(directory, getattr(fcntl, "F_GETPATH"), bytes(1024))  # noqa: B009, only macOS has it
-    return os.fsdecode(held.rstrip(b"\0"))
+    return name_of(directory)  # macOS: it may change before the command starts there

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from acp_wire.errors import INTERNAL_ERROR, INVALID_PARAMS, NOT_FOUND, RpcError
-from connector.beneath import DIRECTORY, MAX_SYMLINKS, OutsideError, open_beneath
+from connector.beneath import DIRECTORY, MAX_SYMLINKS, OutsideError, name_of, open_beneath
 
 READ_LIMIT = 10 * 1024 * 1024
 # O_NONBLOCK: opening a fifo or a device must not wait for its other end; fstat then refuses it.
@@ -41,9 +41,12 @@ class Files:
                 self._roots.append((_parts(name), fd))
         self._roots.sort(key=lambda known: -len(known[0]))
 
-    def read(self, path: str, *, line: int | None = None, limit: int | None = None) -> str:
-        """The text of a regular file, or `limit` lines of it from the 1-based `line` on, with their line ends."""
-        with self._open_regular(path) as file:
+    def read(self, path: str, *, line: int | None = None, limit: int | None = None, real: str | None = None) -> str:
+        """The text of a regular file, or `limit` lines of it from the 1-based `line` on, with their line ends.
+
+        Refuses where `path` does not lead to `real` any more, which `Files.real` has told.
+        """
+        with self._open_regular(path, real) as file:
             for _ in range((line or 1) - 1):
                 if not file.readline(self._read_limit):
                     return ""
@@ -53,13 +56,18 @@ class Files:
         except UnicodeDecodeError as why:
             raise RpcError(INVALID_PARAMS, f"Not UTF-8 text (byte {why.start} of what was asked for)") from None
 
-    def write(self, path: str, text: str) -> None:
-        """Puts `text` in place of the whole file at once, creating it and its directories; keeps an existing mode."""
+    def write(self, path: str, text: str, *, real: str | None = None) -> None:
+        """Puts `text` in place of the whole file at once, creating it and its directories; keeps an existing mode.
+
+        Refuses where `path` does not lead to `real` any more, which `Files.real` has told.
+        """
         try:
             data = text.encode("utf-8", "surrogatepass")
             root_fd, relative = self._locate(path)
             directory, name = _resolve_target(root_fd, relative)
             try:
+                if real is not None and _below(root_fd, directory, name) != real:
+                    raise _moved()
                 _replace(directory, name, data)
             finally:
                 os.close(directory)
@@ -71,6 +79,14 @@ class Files:
         try:
             root_fd, relative = self._locate(path)
             return open_beneath(root_fd, relative, DIRECTORY)
+        except OSError as why:
+            raise _answer(why) from None
+
+    def real(self, path: str) -> str:
+        """Where `path` leads below its root when links are followed; what is not there yet is named as it would be."""
+        try:
+            root_fd, relative = self._locate(path)
+            return _real(root_fd, "/".join(_parts(relative)))
         except OSError as why:
             raise _answer(why) from None
 
@@ -102,7 +118,7 @@ class Files:
                     return fd, "/".join(parts[len(root) :])
         raise OutsideError(errno.EXDEV, "the path leads outside", path)
 
-    def _open_regular(self, path: str) -> BinaryIO:
+    def _open_regular(self, path: str, real: str | None) -> BinaryIO:
         try:
             root_fd, relative = self._locate(path)
             fd = open_beneath(root_fd, relative, READ)
@@ -111,6 +127,9 @@ class Files:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
             raise RpcError(INVALID_PARAMS, "Not a regular file")
+        if real is not None and _below(root_fd, fd) != real:
+            os.close(fd)
+            raise _moved()
         return os.fdopen(fd, "rb")
 
     def _bounded(self, file: BinaryIO, lines: int | None) -> bytes:
@@ -142,6 +161,31 @@ def _resolve_target(root_fd: int, relative: str, *, create: bool = True) -> tupl
             break
         relative = f"{parent}/{target}" if parent else target
     raise OutsideError(errno.EXDEV, "the path leads outside", relative)
+
+
+def _real(root_fd: int, relative: str) -> str:
+    parent, _, name = relative.rpartition("/")
+    if name in ("", ".."):
+        directory = open_beneath(root_fd, relative, DIRECTORY)
+        name = ""
+    else:
+        try:
+            directory, name = _resolve_target(root_fd, relative, create=False)
+        except FileNotFoundError:
+            return f"{_real(root_fd, parent)}/{name}".lstrip("/")
+    try:
+        return _below(root_fd, directory, name)
+    finally:
+        os.close(directory)
+
+
+def _below(root_fd: int, fd: int, name: str = "") -> str:
+    """The present path of `name` in the directory `fd`, or of what is open as `fd`, seen from the root."""
+    return os.path.relpath(os.path.join(name_of(fd), name), name_of(root_fd))
+
+
+def _moved() -> RpcError:
+    return RpcError(INVALID_PARAMS, "The path leads elsewhere than when it was asked about")
 
 
 def _directory(root_fd: int, relative: str, create: bool) -> int:

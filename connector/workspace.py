@@ -22,13 +22,19 @@ class Workspace:
         self.files = Files(roots, read_limit=read_limit)
         self.terminals = Terminals(self.files, cwd=roots[0], on_output=on_output)
 
-    async def read(self, path: str, *, line: int | None = None, limit: int | None = None) -> str:
-        """`Files.read`, without holding up the event loop."""
-        return await anyio.to_thread.run_sync(lambda: self.files.read(path, line=line, limit=limit))
+    async def real(self, path: str) -> str:
+        """`Files.real`, without holding up the event loop."""
+        return await anyio.to_thread.run_sync(self.files.real, path)
 
-    async def write(self, path: str, text: str) -> None:
+    async def read(
+        self, path: str, *, line: int | None = None, limit: int | None = None, real: str | None = None
+    ) -> str:
+        """`Files.read`, without holding up the event loop."""
+        return await anyio.to_thread.run_sync(lambda: self.files.read(path, line=line, limit=limit, real=real))
+
+    async def write(self, path: str, text: str, *, real: str | None = None) -> None:
         """`Files.write`, without holding up the event loop."""
-        await anyio.to_thread.run_sync(self.files.write, path, text)
+        await anyio.to_thread.run_sync(lambda: self.files.write(path, text, real=real))
 
     async def close(self) -> None:
         """Ends the terminals and gives the descriptors back."""

@@ -126,6 +126,42 @@ def test_a_symlink_that_stays_inside_is_followed_and_kept(files: Files, root: Pa
     assert (root / "dir" / "made" / "b.txt").read_text() == "b"
 
 
+@pytest.mark.parametrize(
+    ("path", "real"),
+    [
+        ("a.txt", "a.txt"),
+        ("", "."),
+        ("dir/../a.txt", "a.txt"),
+        ("dir/..", "."),
+        ("to-a", "a.txt"),
+        ("to-dir/new/b.txt", "dir/new/b.txt"),
+        ("to-dir", "dir"),
+        ("later", "dir/later"),
+    ],
+)
+def test_where_a_path_really_leads_is_told(files: Files, root: Path, path: str, real: str) -> None:
+    for name, target in {"to-a": "a.txt", "to-dir": "dir", "later": "to-dir/later"}.items():
+        (root / name).symlink_to(target)
+
+    assert files.real(f"{root}/{path}") == real
+
+
+def test_a_path_that_leads_elsewhere_than_was_asked_about_is_refused(files: Files, root: Path) -> None:
+    (root / "link").symlink_to("a.txt")
+    asked = files.real(f"{root}/link")
+    assert files.read(f"{root}/link", real=asked) == "one\ntwo\nthree\n"
+    files.write(f"{root}/link", "new", real=asked)
+    (root / "dir" / "config").write_text("old")
+    (root / "link").unlink()
+    (root / "link").symlink_to("dir/config")
+
+    for use in (lambda: files.read(f"{root}/link", real=asked), lambda: files.write(f"{root}/link", "x", real=asked)):
+        with pytest.raises(RpcError, match="leads elsewhere"):
+            use()
+    assert ((root / "a.txt").read_text(), (root / "dir" / "config").read_text()) == ("new", "old")
+    files.read(f"{root}/link", real=files.real(f"{root}/link"))
+
+
 def test_strange_names_inside_are_just_names(files: Files, root: Path) -> None:
     for name in ("%2e%2e", "~", "a b ", "dots.", "file:", "-rf", "новый", "..."):
         files.write(f"{root}/{name}", name)
