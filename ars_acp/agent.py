@@ -241,6 +241,7 @@ class Agent:
         session = await self._sessions.open(params.session_id, params.cwd, directories, self._settings.mode)
         state = self._opened(session, params.mcp_servers, call)
         call.then(lambda: self._tell_usage(session))
+        call.then(lambda: self._tell_recovered(session, replayed=call.method == "session/load"))
         return session, state
 
     def _opened(self, session: Session, named: "Sequence[McpServer]", call: Call) -> dict[str, Any]:
@@ -288,6 +289,11 @@ class Agent:
             from ars_acp import usage
 
             self._streamer(session).update(usage.update(session.facts, self._config(session).known()))
+
+    def _tell_recovered(self, session: Session, *, replayed: bool) -> None:
+        recovered, session.recovered = session.recovered, None
+        if recovered is not None:
+            recovered.tell(self._streamer(session), replayed=replayed)
 
     async def session_fork(self, params: "ForkSessionRequest", call: Call) -> dict[str, Any]:
         if "fork" not in self._settings.unstable:

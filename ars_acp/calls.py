@@ -6,7 +6,7 @@ values.
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -17,7 +17,8 @@ from ars_acp.errors import LLM_ERROR, TOOL_TIMEOUT, rpc_error
 from ars_acp.hands import HandsError, Timeout
 from ars_acp.models.model import ToolCallRequest
 from ars_acp.redact import redact
-from ars_acp.tools import find
+from ars_acp.tools import put_back
+from ars_acp.tools.patch.model import FileChange
 from ars_acp.tools.tool import Act, InvalidArguments, Tool, ToolContext, ToolResult
 
 # Arguments longer than this are shown to the person by their beginning only.
@@ -50,12 +51,11 @@ async def run_calls(turn: "Turn") -> None:
     _give_up_on_a_model_that_only_errs(turn)
 
 
-async def run_for_person(turn: "Turn", name: str, arguments: dict[str, Any]) -> ToolResult:
+async def run_for_person(turn: "Turn", tool: Tool, arguments: dict[str, Any]) -> ToolResult:
     """Carries out a call that a command of the person's makes: shown and permitted as the model's, which reads none."""
-    tool = find(name)
-    turn.tools = [tool] if tool else []
+    turn.tools = [tool]
     call_id = f"{turn.session.next_id('call')}_0"
-    turn.open_calls[call_id] = ToolCallRequest(call_id, name, json.dumps(arguments))
+    turn.open_calls[call_id] = ToolCallRequest(call_id, tool.model_name, json.dumps(arguments))
     return await _run(turn, call_id)
 
 
@@ -117,6 +117,9 @@ async def _attempt_once(turn: "Turn", call_id: str, tool: Tool, arguments: "Base
     def show(**changed: Any) -> None:
         turn.streamer.update(build.tool_call_update(call_id, **changed))
 
+    def changing(changes: Sequence[FileChange], *, known: bool = True) -> None:
+        turn.session.record(put_back.entry(call_id, changes, known=known))
+
     context = ToolContext(
         hands=turn.hands,
         roots=turn.session.roots,
@@ -125,6 +128,7 @@ async def _attempt_once(turn: "Turn", call_id: str, tool: Tool, arguments: "Base
         send=turn.streamer.update,
         show=show,
         approved_patches=turn.session.approved_patches,
+        changing=changing,
     )
     try:
         act = await tool.plan(context, arguments)

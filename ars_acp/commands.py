@@ -195,11 +195,26 @@ async def _memory(turn: "Turn", text: str) -> str:
     return await _write(turn, path, f"{begun}- {' '.join(text.split())}{newline}")
 
 
+async def _undo(turn: "Turn", text: str) -> str:
+    from ars_acp.rewind import NothingToRewind, last_turns
+    from ars_acp.undo import told, undo
+
+    if text and not (text.isascii() and text.isdigit() and int(text[:9]) > 0):
+        return "`/undo` takes a number of turns, or nothing: then it is the last one."
+    turns = int(text[:9]) if text else 1
+    command = max(number for number, entry in turn.session.log.read() if entry["type"] == "command")
+    try:
+        return told(await undo(turn, lambda entries: last_turns(entries, turns), command))
+    except NothingToRewind as exc:
+        return str(exc)
+
+
 async def _write(turn: "Turn", path: str, text: str) -> str:
     """Writes a file as the tool does: shown, permitted by the mode or the person, and told."""
     from ars_acp.calls import run_for_person
+    from ars_acp.tools.write_file import TOOL as WRITE_FILE
 
-    result = await run_for_person(turn, "write_file", {"path": path, "content": text})
+    result = await run_for_person(turn, WRITE_FILE, {"path": path, "content": text})
     if result.code == "REFUSED":
         return "Nothing was written: it was not allowed."
     return result.text
@@ -211,6 +226,7 @@ COMMANDS = (
     Command("mode", "Shows the mode, which says what you are asked about, or chooses another.", _mode, hint="mode"),
     Command("plan", "Shows the plan; with a task, plans it and changes nothing.", _plan, hint="task", plans=True),
     Command("compact", "Puts a summary in the place of the conversation.", _compact, hint="what to keep"),
+    Command("undo", "Takes back the last turn and its changes of files.", _undo, hint="how many turns"),
     Command("usage", "Tells how many tokens this session has taken.", _usage),
     Command(
         "export", "Writes this session into a Markdown file.", _export, hint="path", needs=frozenset({"read", "write"})

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from acp_wire import build
+from ars_acp.rewind import standing
 
 Json = dict[str, Any]
 Numbered = tuple[int, Json]
@@ -19,7 +20,7 @@ LIVE_ONLY |= {"session_info_update", "compaction_update", "compaction_summary_ch
 
 def replay(session_id: str, entries: Iterable[Numbered], *, compactions: bool = False) -> Iterator[Json]:
     """The params of each `session/update`, in order; compactions only for a client that has them."""
-    known = [it for it in entries if compactions or it[1]["type"] != "compaction"]
+    known = [it for it in standing(entries) if compactions or it[1]["type"] != "compaction"]
     calls = _calls_as_they_ended(known)
     previous = 0
     for first, last, update in _updates(known, calls):

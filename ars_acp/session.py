@@ -5,8 +5,9 @@ Entries of the log, by `type` (each carries `at`, milliseconds of Unix time, but
     session      cwd, directories, mode, version    the first entry
     prompt       content (ACP blocks), text         what the person said; `text` is what can be read of it
     steer        content, text                      the same, said while a turn was running, where it joined
-    thought      text                               one piece of reasoning, as the client saw it
-    text         text                               one piece of a reply, as the client saw it
+    thought      text, message?                     one piece of reasoning, as the client saw it; the first one of a
+                                                    reply says the id of the message that the pieces are
+    text         text, message?                     the same of the reply itself
     update       update                             any other session/update: tool calls, plans, notices
     reply        finish, calls, usage, model, ...   a reply has ended; calls are {id, name, arguments}; usage is
                                                     {input, output, cached?, thought?, cost? {amount, currency}}
@@ -16,6 +17,11 @@ Entries of the log, by `type` (each carries `at`, milliseconds of Unix time, but
     command      content, text                      what the person said to the agent itself; no model reads it
     compaction   id, summary, kept, model, usage    the summary stands for all that was before; kept of the running turn
                                                     are its messages ("turn"), its prompt ("prompt") or "nothing"
+    files        call, changes                      what that call is about to change: {path, before, after, moveTo?};
+                                                    before is text, null for a new file, left out where it was too long
+                                                    or unknown; after a hash, null for a deletion
+    rewind       to, through                        the entries above `to`, up to `through`, count no more
+    ack          seq                                the client has all updates up to that number
     config       id, value                          an option was chosen: mode, model, ...
     title        title                              what lists call the session
 
@@ -33,11 +39,13 @@ import anyio
 
 from acp_wire.connection import Call
 from ars_acp.blocks import message_content
+from ars_acp.rewind import rewinds, stands
 from event_log.log import Log
 
 if TYPE_CHECKING:
     from ars_acp.compaction import Size
     from ars_acp.mcp_servers import McpServers
+    from ars_acp.recovery import Recovered
     from ars_acp.steering import Inbox
     from ars_acp.tools.roots import Roots
 
@@ -167,6 +175,8 @@ class Facts:
     in_turn: bool = False
     # Tokens of the last reply that was counted, the question's and its own.
     used: int | None = None
+    # The last number up to which a client said that it has all updates.
+    acknowledged: int = 0
     _costs: dict[str, float] = field(default_factory=dict)
     _currency: str = ""
 
@@ -199,6 +209,15 @@ class Facts:
                 self.config[entry["id"]] = entry["value"]
             case "title":
                 self.title = entry["title"]
+            case "ack":
+                self.acknowledged = entry["seq"]
+
+    def apply_taken_back(self, entry: Entry) -> None:
+        """As `apply`, for an entry that a rewind has taken back: what was chosen stays, and what was paid."""
+        if entry["type"] in ("session", "config", "title", "ack"):
+            self.apply(entry)
+        elif "usage" in entry:
+            self._pay(entry["usage"])
 
     def _pay(self, usage: dict[str, Any]) -> None:
         if cost := usage.get("cost"):
@@ -230,6 +249,8 @@ class Session:
     told_options: list[dict[str, Any]] | None = None
     # Models of which the person knows that we know nothing of them.
     told_unknown: set[str] = field(default_factory=set)
+    # What was closed when the session was opened, until the client has been told.
+    recovered: "Recovered | None" = None
     _idle: anyio.Event = field(default_factory=anyio.Event)
 
     @property
@@ -279,17 +300,34 @@ class Session:
 
     def fold(self, why: str = "the agent's process ended") -> None:
         """Takes up a stored log; what was left open, by reason of `why`, is closed, so that a model accepts it."""
-        for _, entry in self.log.read():
-            self._apply(entry)
+        if taken_back := self._fold_all(()):
+            self._fold_all(taken_back)
         self.sent = self.log.last
-        if self.history.in_reply():
-            partial = self.history.partial_chars()
-            self.record({"type": "interrupted", "reason": why, "partialChars": partial})
-        for call_id in self.history.unanswered():
-            text = f"Not finished: {why}. Its outcome is unknown: check before you repeat it."
-            self.record({"type": "result", "id": call_id, "ok": False, "code": "UNKNOWN_OUTCOME", "text": text})
-        if self.facts.in_turn:
-            self.record({"type": "turn", "stop": "interrupted"})
+        if self.facts.in_turn or self.history.in_reply() or self.history.unanswered():
+            from ars_acp.recovery import close_what_was_left  # late: most logs were left in order
+
+            self.recovered = close_what_was_left(self, why)
+
+    def _fold_all(self, taken_back: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Folds the log anew, without what was `taken_back`; returns what rewinds there are."""
+        self.history, self.facts = History(), Facts()
+        found = []
+        for number, entry in self.log.read():
+            if entry["type"] == "rewind":
+                found.append((entry["to"], entry["through"]))
+            if stands(number, taken_back):
+                self._apply(entry)
+            else:
+                self.facts.apply_taken_back(entry)
+        return found
+
+    def rewind(self, to: int, through: int) -> int:
+        """Takes back the entries above `to`, up to `through`; returns the number of the entry that says so."""
+        number = self.record({"type": "rewind", "to": to, "through": through})
+        self._fold_all(rewinds(self.log.read()))
+        self.__dict__.pop("size", None)
+        self.instructions = None
+        return number
 
     def _apply(self, entry: Entry) -> None:
         self.history.apply(entry)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from ars_acp.rewind import rewinds, stands
 from ars_acp.session import Facts, History
 
 Json = dict[str, Any]
@@ -21,11 +22,16 @@ def state(session_id: str, entries: Iterable[tuple[int, Json]]) -> Json:
     model: str | None = None
     first: Json = {}
     at = last = 0
-    for number, entry in entries:
-        history.apply(entry)
-        facts.apply(entry)
+    every = list(entries)
+    taken_back = rewinds(every)
+    for number, entry in every:
         first, last = first or entry, number
         at = entry.get("at", at)
+        if not stands(number, taken_back):
+            facts.apply_taken_back(entry)
+            continue
+        history.apply(entry)
+        facts.apply(entry)
         if entry["type"] in ("prompt", "steer"):
             said = entry["text"]
         elif entry["type"] == "reply":

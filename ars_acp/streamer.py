@@ -105,9 +105,10 @@ class Streamer:
     def update(self, update: dict[str, Any]) -> None:
         """Logs and sends any update that is not a piece."""
         self.release()
-        self._show(self._session.record({"type": "update", "update": update}), update)
+        self.show(self._session.record({"type": "update", "update": update}), update)
 
-    def _show(self, number: int, update: dict[str, Any]) -> None:
+    def show(self, number: int, update: dict[str, Any]) -> None:
+        """Sends an update that the log has under that number."""
         meta = {"ars/seq": number, "ars/prev": self._session.sent}
         self._session.sent = number
         self.updates += 1
@@ -118,7 +119,7 @@ class Streamer:
         self.release()
         number = self._session.record(message)
         for block in message["content"]:
-            self._show(number, build.user_message_chunk(block, f"user_{number}"))
+            self.show(number, build.user_message_chunk(block, f"user_{number}"))
 
     def tell(self, severity: str, title: str, description: str | None = None) -> None:
         """Makes something visible: a notice where the client has them, else a thought."""

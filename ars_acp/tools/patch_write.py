@@ -15,11 +15,12 @@ from ars_acp.tools.tool import ToolContext
 async def carry_out(ctx: ToolContext, changes: Sequence[FileChange]) -> HandsError | None:
     """Make `changes`. Returns None, or the error that stopped it, whose message tells what could not be put back."""
     begun: list[FileChange] = []
+    ctx.changing(changes)
     for change in changes:
         try:
-            await _check(ctx, change)
+            await check(ctx, change)
             begun.insert(0, change)
-            await _make(ctx, change)
+            await make(ctx, change)
         except HandsError as exc:
             # The failed one too: of a write that was not answered nobody knows whether it happened.
             left = await _put_back(ctx, begun)
@@ -28,14 +29,15 @@ async def carry_out(ctx: ToolContext, changes: Sequence[FileChange]) -> HandsErr
     return None
 
 
-async def _check(ctx: ToolContext, change: FileChange) -> None:
+async def check(ctx: ToolContext, change: FileChange) -> None:
     """Raise Refused unless everything is still as the plan saw it."""
     await refuse_changed(ctx, change.path, change.old_text)
     if change.move_to is not None:
         await refuse_changed(ctx, change.move_to, None)
 
 
-async def _make(ctx: ToolContext, change: FileChange) -> None:
+async def make(ctx: ToolContext, change: FileChange) -> None:
+    """Make one change, unchecked. Raises HandsError."""
     path, new = change.path, change.new_text
     if change.move_to is not None and new is not None:
         await _move(ctx, path, change.move_to)

@@ -90,6 +90,7 @@ class ToolContext:
     send: Callable[[dict[str, Any]], None]  # any session/update
     show: Callable[..., None]  # fields of this call's tool_call_update: show(content=[...])
     approved_patches: set[str]  # what reviews of this session have approved and nothing has applied yet
+    changing: Callable[..., None]  # called before files are changed: changing(changes, known=...), for undo
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from ars_acp.tools import text
 from ars_acp.tools.arguments import Arguments
 from ars_acp.tools.leash import is_protected, refuse_forbidden
 from ars_acp.tools.old_text import create, read_old, refuse_changed
+from ars_acp.tools.patch.model import FileChange
 from ars_acp.tools.tool import Act, InvalidArguments, Tool, ToolContext, ToolResult
 
 
@@ -33,6 +34,7 @@ async def plan(ctx: ToolContext, args: WriteFile) -> Act:
     async def do() -> ToolResult:
         if readable:
             await refuse_changed(ctx, path, old)
+        ctx.changing([FileChange(path, old, new)], known=readable)
         await (create(ctx, path, new) if readable and old is None else ctx.hands.write(path, new))
         done = "Wrote" if not readable else "Created" if old is None else "Replaced"
         return ToolResult(True, f"{done} {name} ({text.size(new)} bytes){note}", content=shown)

@@ -11,7 +11,7 @@ from tests.support.in_memory import FILES, Client, House, house
 
 HELLO = "=== turn repeat\nsay: the model heard $prompt\n"
 PLAN = '=== turn\ncall update_plan {"entries": [{"content": "look", "status": "completed"}, {"content": "leap"}]}\n'
-ALWAYS = ["help", "model", "mode", "plan", "compact", "usage"]
+ALWAYS = ["help", "model", "mode", "plan", "compact", "undo", "usage"]
 
 
 async def answered(it: House, text: str) -> str:

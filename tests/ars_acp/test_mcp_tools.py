@@ -38,6 +38,7 @@ async def result_of(answer: Callable[[], Answer]) -> ToolResult:
         send=lambda update: None,
         show=lambda **changed: None,
         approved_patches=set(),
+        changing=lambda changes, known=True: None,
     )
     act = await tool.plan(context, tool.check({"a": 1}))
     assert (act.title, act.effects, act.rule) == ("s: t", "execute", None)

@@ -202,6 +202,7 @@ async def test_a_cursor_that_we_did_not_give_is_refused_with_what_to_do(cursor: 
 async def test_a_turn_that_a_dead_process_left_open_is_closed_so_that_a_model_accepts_it() -> None:
     async with house(TALK) as it:
         log = await it.store.create("sess_dead")
+        begun = {"status": "in_progress"}
         entries: list[dict[str, Any]] = [
             {"type": "session", "version": 1, "cwd": "/project", "directories": [], "mode": "ask"},
             {"type": "prompt", "content": [{"type": "text", "text": "go"}], "text": "go"},
@@ -212,6 +213,7 @@ async def test_a_turn_that_a_dead_process_left_open_is_closed_so_that_a_model_ac
                 "calls": [{"id": "call_1", "name": "run_command", "arguments": "{}"}],
             },
             {"type": "update", "update": {"sessionUpdate": "tool_call", "toolCallId": "call_1", "title": "make"}},
+            {"type": "update", "update": {"sessionUpdate": "tool_call_update", "toolCallId": "call_1", **begun}},
         ]
         log.append(entries)
         log.close()
@@ -253,5 +255,6 @@ async def test_a_half_shown_reply_of_a_dead_process_is_kept_and_marked() -> None
         )
         log.close()
         shown = await load(it, "sess_dead")
-        assert shown[-1]["content"]["text"] == "half of"
+        half = [update["content"]["text"] for update in shown if update["sessionUpdate"] == "agent_message_chunk"]
+        assert half == ["half of"]
         assert "interrupted" in it.agent._sessions.active["sess_dead"].history.messages[-1]["content"]

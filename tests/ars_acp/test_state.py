@@ -83,3 +83,12 @@ def test_in_the_middle_of_a_reply_the_state_says_how_much_was_shown() -> None:
     found = state_of(SESSION, PROMPT, {"type": "thought", "text": "hm"}, {"type": "text", "text": "hal"})
     assert (found["llm_state"]["in_turn"], found["llm_state"]["partial_chars"]) == (True, 3)
     assert found["history"] == [{"role": "user", "content": "go"}]
+
+
+def test_what_was_taken_back_is_no_part_of_it_but_what_was_chosen_and_paid_stays() -> None:
+    usage = {"input": 3, "output": 1, "cost": {"amount": 0.5, "currency": "USD"}}
+    turn = [PROMPT, {"type": "config", "id": "mode", "value": "full"}, {"type": "reply", "calls": [], "usage": usage}]
+    found = state_of(SESSION, *turn, {"type": "turn", "stop": "end_turn"}, {"type": "rewind", "to": 1, "through": 5})
+    assert (found["history"], found["last_user_message"], found["metadata"]["prompts"]) == ([], None, 0)
+    assert found["llm_state"]["config"] == {"mode": "full"}
+    assert found["llm_state"]["cost"] == {"amount": 0.5, "currency": "USD"}

@@ -38,6 +38,7 @@ class Bench:
             send=self.sent.append,
             show=lambda **fields: self.shown.append(fields),
             approved_patches=self.approved,
+            changing=lambda changes, known=True: None,
         )
         return await tool.plan(context, tool.check(arguments))
 

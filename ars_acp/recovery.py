@@ -1,0 +1,91 @@
+"""What a process that died has left open in a session's log: closed, so that a model accepts it, the client is shown
+the end of what it saw begin, and nothing with effects is ever done again by itself.
+
+A call is shown `in_progress` before it does anything, so one that had not come so far has done nothing.
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from acp_wire import build
+from ars_acp.tools import find
+
+if TYPE_CHECKING:
+    from ars_acp.session import Session
+    from ars_acp.streamer import Streamer
+
+ENDED = ("completed", "failed")
+
+
+@dataclass(eq=False)
+class Recovered:
+    """What the client has to be told when it has the session: updates with their numbers, and a notice."""
+
+    why: str
+    updates: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)  # tools of which nobody knows what they did
+
+    def tell(self, streamer: "Streamer", *, replayed: bool) -> None:
+        """Sends it; `replayed` says that the client was shown the log just now."""
+        if not replayed:
+            for number, update in self.updates:
+                streamer.show(number, update)
+        outcome = f"Whether these did their work is unknown: {', '.join(self.unknown)}" if self.unknown else None
+        streamer.tell("warning", f"The last turn was interrupted: {self.why}", outcome)
+
+
+def close_what_was_left(session: "Session", why: str) -> Recovered:
+    """Records the end of a turn that has none, by reason of `why`."""
+    found = Recovered(why)
+    names, shown, prompted = _calls(session)
+    history = session.history
+    unanswered = history.unanswered()
+    in_reply = history.in_reply()
+    results: dict[str, tuple[str, str]] = {}
+    for call_id, status in shown.items():
+        if status not in ENDED:
+            results[call_id] = _result(why, names[call_id], begun=status == "in_progress")
+            if results[call_id][0] == "UNKNOWN_OUTCOME":
+                found.unknown.append(names[call_id])
+            update = build.tool_call_update(
+                call_id,
+                status="failed",
+                content=[build.content(results[call_id][1])],
+                raw_output={"error": results[call_id][0]},
+            )
+            found.updates.append((session.record({"type": "update", "update": update}), update))
+    for call_id in unanswered:
+        code, text = results.get(call_id) or _result(why, names[call_id], begun=False)
+        session.record({"type": "result", "id": call_id, "ok": False, "code": code, "text": text})
+    asked = prompted and not unanswered and history.messages[-1:] and history.messages[-1]["role"] != "assistant"
+    if in_reply or asked:
+        session.record({"type": "interrupted", "reason": why, "partialChars": history.partial_chars()})
+    if session.facts.in_turn:
+        session.record({"type": "turn", "stop": "interrupted"})
+    return found
+
+
+def _calls(session: "Session") -> tuple[dict[str, str], dict[str, str], bool]:
+    """Of the last turn: its calls' tools by id, the last status of those that were shown, and whether a model's."""
+    names: dict[str, str] = {}
+    shown: dict[str, str] = {}
+    prompted = False
+    for _, entry in session.log.read():
+        match entry["type"]:
+            case "prompt" | "command" as kind:
+                names, shown, prompted = {}, {}, kind == "prompt"
+            case "reply":
+                names |= {call["id"]: call["name"] for call in entry["calls"]}
+            case "update" if (update := entry["update"]).get("toolCallId"):
+                call_id = update["toolCallId"]
+                names.setdefault(call_id, update.get("title") or call_id)
+                shown[call_id] = update.get("status") or shown.get(call_id, "pending")
+    return names, shown, prompted
+
+
+def _result(why: str, name: str, *, begun: bool) -> tuple[str, str]:
+    """The code and the text of a call without a result."""
+    tool = find(name)
+    if begun and not (tool is not None and tool.read_only):
+        return "UNKNOWN_OUTCOME", f"Not finished: {why}. Its outcome is unknown: check before you repeat it."
+    return "NOT_DONE", f"Not done: {why}. Call it again if it is still needed."
