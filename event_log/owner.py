@@ -3,6 +3,8 @@
 import os
 from dataclasses import dataclass
 
+_EXITING = 4  # Linux's PF_EXITING: it runs none of its code any more, though its descriptors may be open yet
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
@@ -36,12 +38,14 @@ def started_at(pid: int) -> str | None:
     """When the process was started, in words of this system; "" where that cannot be known, None: there is none."""
     try:
         with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-            # The name, in parentheses, may hold anything; then come the state and, as the 22nd field, the start.
+            # The name, in parentheses, may hold anything. Then come the state, the flags as the 9th field of all, the
+            # start as the 22nd.
             fields = file.read().rpartition(b")")[2].split()
-        return None if fields[0] in b"ZX" else fields[19].decode()
+        ended = fields[0] in b"ZX" or int(fields[6]) & _EXITING
+        return None if ended else fields[19].decode()
     except ProcessLookupError:
         return None
-    except (OSError, IndexError):
+    except (OSError, IndexError, ValueError):
         return _elsewhere(pid) if _exists(pid) else None
 
 

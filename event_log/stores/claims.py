@@ -7,7 +7,7 @@ owner touches `owners/<its id>` now and then, for those who cannot see its proce
 import fcntl
 import os
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import cached_property
 from typing import NamedTuple
@@ -96,19 +96,18 @@ class Claims:
         except FileNotFoundError:
             return False
 
-    def release(self, name: str, claim: Claim) -> bool:
-        """Give the log up; returns whether that was possible at once."""
-        try:
+    def release(self, claims: Mapping[str, Claim]) -> bool:
+        """Give these logs up, by name; returns whether that was possible at once."""
+        with suppress(OSError):  # a directory that is gone holds nothing; in any other our process's end tells it
             fd = self._open_lock()
             try:
                 if not _lock(fd):
                     return False
-                if self.holds(name, claim):
-                    os.unlink(self._path(name))
+                for name, claim in claims.items():
+                    if self.holds(name, claim):
+                        os.unlink(self._path(name))
             finally:
                 os.close(fd)
-        except OSError:  # a directory that is gone holds nothing; from any other the record goes with our process
-            pass
         return True
 
     def forget(self, name: str) -> None:

@@ -36,7 +36,7 @@ class JsonlStore:
         self._claims = Claims(self.directory, takes_over)
         self._open: WeakValueDictionary[str, Log] = WeakValueDictionary()
         self._held: dict[str, Log] = {}
-        self._leaving: dict[str, Claim] = {}  # given up while another process had the lock
+        self._leaving: dict[str, Claim] = {}  # given up, but for the lock that another process had
         self._unsynced: set[JsonlRecords] = set()
         self._written = anyio.Event()
         self._closed = False
@@ -52,9 +52,7 @@ class JsonlStore:
                 beats_at = monotonic() + BEAT_SECONDS
                 with suppress(OSError):
                     await anyio.to_thread.run_sync(self._claims.beat, abandon_on_cancel=True)
-            for name, claim in list(self._leaving.items()):
-                if self._claims.release(name, claim):
-                    self._leaving.pop(name, None)
+            self._release()
 
     async def create(self, name: str) -> Log:
         path = self._path(name)
@@ -151,6 +149,7 @@ class JsonlStore:
         await self._sync()
         for log in list(self._held.values()):
             log.close()
+        self._release()
         self._claims.end()
 
     def wrote(self, records: "JsonlRecords") -> None:
@@ -180,8 +179,13 @@ class JsonlStore:
                 del self._held[log.name]
 
     def _give_up(self, name: str, claim: Claim) -> None:
-        if not self._claims.release(name, claim):
-            self._leaving[name] = claim
+        self._leaving[name] = claim
+        if not self._closed:  # then all are given up together
+            self._release()
+
+    def _release(self) -> None:
+        if self._leaving and self._claims.release(self._leaving):
+            self._leaving.clear()
 
     def _path(self, name: str) -> str:
         check_name(name)
