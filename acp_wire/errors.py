@@ -2,6 +2,7 @@
 
 WireError
 ├── RpcError            an error answer: ours to give, or the peer's that we got
+├── Malformed           a message is not what the schema has; a row of `methods` makes an RpcError of it
 ├── RequestTimeout      the peer did not answer in time; it has been told with $/cancel_request
 └── ConnectionClosed    the other end is gone; the request may or may not have been carried out
 
@@ -49,6 +50,10 @@ class RpcError(WireError):
         if self.data is not None:
             error["data"] = self.data
         return error
+
+
+class Malformed(WireError, ValueError):
+    """Its text is the path on the wire and the rule broken, never the value. A ValueError, as pydantic expects."""
 
 
 class RequestTimeout(WireError):

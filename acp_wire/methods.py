@@ -5,12 +5,18 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from acp_wire.errors import INTERNAL_ERROR, INVALID_PARAMS, RpcError
+from acp_wire.errors import INTERNAL_ERROR, INVALID_PARAMS, Malformed, RpcError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from acp_wire.schema.agent_capabilities import InitializeResponse
+    from acp_wire.schema.authentication import (
+        AuthenticateRequest,
+        AuthenticateResponse,
+        LogoutRequest,
+        LogoutResponse,
+    )
     from acp_wire.schema.cancellation import CancelRequestNotification
     from acp_wire.schema.config_options import SetSessionConfigOptionRequest, SetSessionConfigOptionResponse
     from acp_wire.schema.elicitation import (
@@ -31,13 +37,7 @@ if TYPE_CHECKING:
         WriteTextFileRequest,
         WriteTextFileResponse,
     )
-    from acp_wire.schema.initialization import (
-        AuthenticateRequest,
-        AuthenticateResponse,
-        InitializeRequest,
-        LogoutRequest,
-        LogoutResponse,
-    )
+    from acp_wire.schema.initialization import InitializeRequest
     from acp_wire.schema.permission import RequestPermissionRequest, RequestPermissionResponse
     from acp_wire.schema.prompt_turn import CancelNotification, PromptRequest, PromptResponse
     from acp_wire.schema.session import (
@@ -47,11 +47,11 @@ if TYPE_CHECKING:
         DeleteSessionResponse,
         ListSessionsRequest,
         LoadSessionRequest,
-        NewSessionRequest,
         ResumeSessionRequest,
         SetSessionModeRequest,
         SetSessionModeResponse,
     )
+    from acp_wire.schema.session_new import NewSessionRequest
     from acp_wire.schema.session_state import (
         ListSessionsResponse,
         LoadSessionResponse,
@@ -74,8 +74,6 @@ if TYPE_CHECKING:
 
 P = TypeVar("P")
 R = TypeVar("R")
-
-_SHOWN_ERRORS = 3
 
 
 class Notification(Generic[P]):
@@ -103,7 +101,7 @@ class Notification(Generic[P]):
         Raises RpcError(INVALID_PARAMS), whose message names the path on the wire and the rule broken, not the value.
         """
         if self._params is None:
-            self._params = _validator(self.chapter, self.params_type)
+            self._params = _reader(self.chapter, self.params_type)
         parsed: P = _parse(self._params, raw, INVALID_PARAMS, f"{self.name}: ", "params")
         return parsed
 
@@ -127,58 +125,43 @@ class Request(Notification[P], Generic[P, R]):
     def result(self, raw: Any) -> R:
         """The typed result; None is taken as `{}`. Raises RpcError(INTERNAL_ERROR) for a peer's malformed result."""
         if self._result is None:
-            self._result = _validator(self.result_chapter, self.result_type)
+            self._result = _reader(self.result_chapter, self.result_type)
         parsed: R = _parse(self._result, raw, INTERNAL_ERROR, f"{self.name}: malformed result: ", "result")
         return parsed
 
 
-def _validator(chapter: str, type_name: str) -> Callable[[Any], Any]:
-    from pydantic import BaseModel, TypeAdapter
+def _reader(chapter: str, type_name: str) -> Callable[[Any], Any]:
+    from acp_wire.schema._plain import Part
 
     module = import_module(chapter if "." in chapter else f"acp_wire.schema.{chapter}")
     kind = getattr(module, type_name)
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return lambda raw: kind.model_validate(raw, by_alias=True, by_name=False)
-    adapter = TypeAdapter(kind)
-    return lambda raw: adapter.validate_python(raw, by_alias=True, by_name=False)
+    if isinstance(kind, type) and issubclass(kind, Part):
+        return kind
+    from acp_wire.schema._base import reader  # late: the first two requests of a connection need no pydantic
+
+    return reader(kind)
 
 
-def _parse(validate: Callable[[Any], Any], raw: Any, code: int, prefix: str, what: str) -> Any:
-    from pydantic import ValidationError
-
+def _parse(read: Callable[[Any], Any], raw: Any, code: int, prefix: str, what: str) -> Any:
     if raw is None:
         raw = {}
     elif not isinstance(raw, dict):
         raise RpcError(code, f"{prefix}{what} should be an object")
     try:
-        return validate(raw)
-    except ValidationError as error:
-        raise RpcError(code, prefix + _describe(error.errors(include_url=False, include_input=False))) from None
-
-
-def _describe(errors: list[Any]) -> str:
-    shown = []
-    for error in errors[:_SHOWN_ERRORS]:
-        path = ""
-        for step in error["loc"]:
-            if isinstance(step, int):
-                path += f"[{step}]"
-            elif not (step.startswith("<") and step.endswith(">")):  # the name of a union's choice, not a key
-                path += f".{step}" if path else step
-        shown.append(f"{path}: {error['msg']}" if path else error["msg"])
-    more = len(errors) - len(shown)
-    return "; ".join(shown) + (f"; and {more} more" if more else "")
+        return read(raw)
+    except Malformed as why:
+        raise RpcError(code, f"{prefix}{why}") from None
 
 
 INITIALIZE: Request[InitializeRequest, InitializeResponse] = Request(
     "initialize", "initialization", "InitializeRequest", "InitializeResponse", "agent_capabilities"
 )
 AUTHENTICATE: Request[AuthenticateRequest, AuthenticateResponse] = Request(
-    "authenticate", "initialization", "AuthenticateRequest", "AuthenticateResponse"
+    "authenticate", "authentication", "AuthenticateRequest", "AuthenticateResponse"
 )
-LOGOUT: Request[LogoutRequest, LogoutResponse] = Request("logout", "initialization", "LogoutRequest", "LogoutResponse")
+LOGOUT: Request[LogoutRequest, LogoutResponse] = Request("logout", "authentication", "LogoutRequest", "LogoutResponse")
 SESSION_NEW: Request[NewSessionRequest, NewSessionResponse] = Request(
-    "session/new", "session", "NewSessionRequest", "NewSessionResponse", "session_state"
+    "session/new", "session_new", "NewSessionRequest", "NewSessionResponse", "session_state"
 )
 SESSION_LOAD: Request[LoadSessionRequest, LoadSessionResponse] = Request(
     "session/load", "session", "LoadSessionRequest", "LoadSessionResponse", "session_state"

@@ -1,8 +1,8 @@
 """`Hands` over an ACP v1 client: fs/*, terminal/*, session/request_permission, elicitation/create."""
 
 import contextlib
+import os
 import re
-import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -133,7 +133,7 @@ class AcpHands:
         if "link" not in self.can:
             raise Unsupported("this client cannot open addresses: give it in your answer instead")
         # No elicitation/complete will follow: what becomes of the page is not for us to see.
-        params = {"mode": "url", "message": message, "url": url, "elicitationId": f"link_{secrets.token_hex(8)}"}
+        params = {"mode": "url", "message": message, "url": url, "elicitationId": f"link_{os.urandom(8).hex()}"}
         answer = await self._elicit("the link", params, tool_call_id)
         return answer.action if answer.action in ("accept", "decline") else "cancel"
 

@@ -25,14 +25,10 @@ from ars_acp.settings import Settings, forget_login
 from ars_acp.trace import Trace, trace_of, tracing
 
 if TYPE_CHECKING:
+    from acp_wire.schema.authentication import AuthenticateRequest, LogoutRequest
     from acp_wire.schema.config_options import SetSessionConfigOptionRequest
     from acp_wire.schema.extensions import ForkSessionRequest, SetSessionModelRequest, SteeringRequest
-    from acp_wire.schema.initialization import (
-        AuthenticateRequest,
-        ClientCapabilities,
-        InitializeRequest,
-        LogoutRequest,
-    )
+    from acp_wire.schema.initialization import ClientCapabilities, InitializeRequest
     from acp_wire.schema.prompt_turn import CancelNotification, PromptRequest
     from acp_wire.schema.session import (
         CloseSessionRequest,
@@ -40,10 +36,10 @@ if TYPE_CHECKING:
         ListSessionsRequest,
         LoadSessionRequest,
         McpServer,
-        NewSessionRequest,
         ResumeSessionRequest,
         SetSessionModeRequest,
     )
+    from acp_wire.schema.session_new import NewSessionRequest
     from ars_acp.mcp_servers import McpServers
     from ars_acp.models.model import Model
     from ars_acp.turn import Turn

@@ -8,8 +8,12 @@ because these models are part of the agent's start-up time.
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, core_schema
+
+from acp_wire.errors import Malformed
+
+_SHOWN_ERRORS = 3
 
 
 def wire_name(name: str) -> str:
@@ -158,10 +162,6 @@ class Empty(Model):
     """Params or a result without a field of its own."""
 
 
-class Supported(Model):
-    """A capability marker: present and not null means yes, `{}` included."""
-
-
 class OfSession(Model):
     """Params that name a session and nothing else."""
 
@@ -172,3 +172,31 @@ class Other(Model):
     """The raw fallback of an open union; `model_extra` holds what came, under its wire names."""
 
     model_config = ConfigDict(extra="allow")
+
+
+def reader(kind: Any) -> Callable[[Any], Any]:
+    """What reads a value by its wire names as `kind`, a model or an annotated type. It raises `Malformed`."""
+    is_model = isinstance(kind, type) and issubclass(kind, BaseModel)
+    validate = kind.model_validate if is_model else TypeAdapter(kind).validate_python
+
+    def read(raw: Any) -> Any:
+        try:
+            return validate(raw, by_alias=True, by_name=False)
+        except ValidationError as error:
+            raise Malformed(_describe(error.errors(include_url=False, include_input=False))) from None
+
+    return read
+
+
+def _describe(errors: list[Any]) -> str:
+    shown = []
+    for error in errors[:_SHOWN_ERRORS]:
+        path = ""
+        for step in error["loc"]:
+            if isinstance(step, int):
+                path += f"[{step}]"
+            elif not (step.startswith("<") and step.endswith(">")):  # the name of a union's choice, not a key
+                path += f".{step}" if path else step
+        shown.append(f"{path}: {error['msg']}" if path else error["msg"])
+    more = len(errors) - len(shown)
+    return "; ".join(shown) + (f"; and {more} more" if more else "")

@@ -1,6 +1,6 @@
 """What `initialize` is answered with: the agent's capabilities and its ways to sign in.
 
-Apart from `initialization`, because only a client reads it, and an agent starts faster without.
+Apart from `initialization`, because only a client reads it.
 """
 
 from typing import Annotated, Literal
@@ -19,7 +19,10 @@ from acp_wire.schema._base import (
     Tagged,
     Uint16,
 )
-from acp_wire.schema.initialization import Implementation, OptionalMarker
+from acp_wire.schema._plain import Supported
+from acp_wire.schema.initialization import Implementation
+
+OptionalMarker = Annotated[Supported | None, Lenient()]
 
 
 class PromptCapabilities(Model):

@@ -1,69 +1,63 @@
-"""Initialization and authentication: `initialize`, `authenticate`, `logout`, and the client's capabilities."""
+"""`initialize`, with the client's capabilities. Read without pydantic, as it comes first."""
 
-from typing import Annotated
-
-from acp_wire.schema._base import (
-    DEFAULTS,
-    Empty,
-    Flag,
-    Lenient,
-    Model,
-    OptionalText,
-    Supported,
-    Uint16,
-)
-
-OptionalMarker = Annotated[Supported | None, Lenient()]
+from acp_wire.schema._plain import Json, Part, Supported, flag, optional, optional_text, part, text, uint16
 
 
-class Implementation(Model):
-    name: str
-    version: str
-    title: OptionalText = None
+class Implementation(Part):
+    def __init__(self, raw: Json) -> None:
+        super().__init__(raw)
+        self.name = text(raw, "name")
+        self.version = text(raw, "version")
+        self.title = optional_text(raw, "title")
 
 
-class FileSystemCapabilities(Model):
-    read_text_file: Flag = False
-    write_text_file: Flag = False
+class FileSystemCapabilities(Part):
+    def __init__(self, raw: Json) -> None:
+        super().__init__(raw)
+        self.read_text_file = flag(raw, "readTextFile")
+        self.write_text_file = flag(raw, "writeTextFile")
 
 
-class SessionConfigOptionsCapabilities(Model):
-    boolean: OptionalMarker = None
+class SessionConfigOptionsCapabilities(Part):
+    def __init__(self, raw: Json) -> None:
+        super().__init__(raw)
+        self.boolean = optional(raw, "boolean", Supported)
 
 
-class ClientSessionCapabilities(Model):
-    config_options: Annotated[SessionConfigOptionsCapabilities | None, Lenient()] = None
-    notices: OptionalMarker = None
-    compaction: OptionalMarker = None
+class ClientSessionCapabilities(Part):
+    def __init__(self, raw: Json) -> None:
+        super().__init__(raw)
+        self.config_options = optional(raw, "configOptions", SessionConfigOptionsCapabilities)
+        self.notices = optional(raw, "notices", Supported)
+        self.compaction = optional(raw, "compaction", Supported)
 
 
-class AuthCapabilities(Model):
-    terminal: Flag = False
+class AuthCapabilities(Part):
+    def __init__(self, raw: Json) -> None:
+        super().__init__(raw)
+        self.terminal = flag(raw, "terminal")
 
 
-class ElicitationCapabilities(Model):
-    form: OptionalMarker = None
-    url: OptionalMarker = None
+class ElicitationCapabilities(Part):
+    def __init__(self, raw: Json) -> None:
+        super().__init__(raw)
+        self.form = optional(raw, "form", Supported)
+        self.url = optional(raw, "url", Supported)
 
 
-class ClientCapabilities(Model):
-    fs: Annotated[FileSystemCapabilities, Lenient(dict)] = DEFAULTS
-    terminal: Flag = False
-    session: Annotated[ClientSessionCapabilities | None, Lenient()] = None
-    auth: Annotated[AuthCapabilities, Lenient(dict)] = DEFAULTS
-    elicitation: Annotated[ElicitationCapabilities | None, Lenient()] = None
+class ClientCapabilities(Part):
+    def __init__(self, raw: Json) -> None:
+        super().__init__(raw)
+        self.fs = part(raw, "fs", FileSystemCapabilities)
+        self.terminal = flag(raw, "terminal")
+        self.session = optional(raw, "session", ClientSessionCapabilities)
+        self.auth = part(raw, "auth", AuthCapabilities)
+        self.elicitation = optional(raw, "elicitation", ElicitationCapabilities)
 
 
-class InitializeRequest(Model):
-    protocol_version: Uint16
-    client_capabilities: Annotated[ClientCapabilities, Lenient(dict)] = DEFAULTS
-    client_info: Annotated[Implementation | None, Lenient()] = None
-
-
-class AuthenticateRequest(Model):
-    method_id: str
-
-
-AuthenticateResponse = Empty
-LogoutRequest = Empty
-LogoutResponse = Empty
+class InitializeRequest(Part):
+    def __init__(self, raw: Json) -> None:
+        super().__init__(raw)
+        self.protocol_version = uint16(raw, "protocolVersion")
+        self.client_capabilities = part(raw, "clientCapabilities", ClientCapabilities)
+        self.client_info = optional(raw, "clientInfo", Implementation)

@@ -1,4 +1,4 @@
-"""Session setup: `session/new`, `load`, `resume`, `list`, `close`, `delete`, `set_mode`, and the MCP servers."""
+"""Sessions and their MCP servers: `session/load`, `resume`, `list`, `close`, `delete`, `set_mode`."""
 
 from typing import Annotated, Literal
 
@@ -54,10 +54,10 @@ McpServer = Annotated[
 McpServers = Annotated[list[McpServer], NULL_IS_EMPTY]
 
 
-class NewSessionRequest(Model):
-    cwd: str
+class NamedServers(Model):
+    """Of a `session/new` the part that names servers."""
+
     mcp_servers: McpServers
-    additional_directories: Strings = Field(default_factory=list)
 
 
 class LoadSessionRequest(Model):

@@ -10,7 +10,7 @@ import pydantic
 import pytest
 
 from acp_wire import build
-from tests.support.samples import validate
+from tests.support.samples import as_said, validate
 from tests.support.schema import DEFS, check
 
 MARKS = build.annotations(audience=["user"], last_modified="2026-01-01T00:00:00Z", priority=0.5)
@@ -197,7 +197,7 @@ def test_an_update_is_valid_and_our_own_client_reads_it_back(update: dict[str, A
     params = build.session_update("s", update)
     check("SessionNotification", params)
     read = validate("SessionNotification", params)
-    assert read.model_dump(by_alias=True, exclude_unset=True) == params
+    assert as_said(read) == params
 
 
 @pytest.mark.parametrize(("definition", "value"), PARTS, ids=lambda it: it if isinstance(it, str) else "")
@@ -229,7 +229,7 @@ def test_params_and_results_are_valid_and_the_other_end_reads_back_what_was_said
 ) -> None:
     check(definition, value)
     read = validate(definition, value)
-    assert read.model_dump(by_alias=True, exclude_unset=True) == value
+    assert as_said(read) == value
 
 
 @pytest.mark.parametrize(("definition", "value"), MESSAGES, ids=lambda it: it if isinstance(it, str) else "")

@@ -103,6 +103,24 @@ def test_handlers_are_named_mechanically() -> None:
             "initialize: protocolVersion: Input should be a valid integer",
         ),
         (
+            methods.INITIALIZE,
+            {"protocolVersion": 2**16},
+            "initialize: protocolVersion: Input should be between 0 and 65535",
+        ),
+        (methods.SESSION_NEW, {"mcpServers": []}, "session/new: cwd: Field required"),
+        (methods.SESSION_NEW, {"cwd": [SECRET], "mcpServers": []}, "session/new: cwd: Input should be a valid string"),
+        (methods.SESSION_NEW, {"cwd": "/w"}, "session/new: mcpServers: Field required"),
+        (
+            methods.SESSION_NEW,
+            {"cwd": "/w", "mcpServers": SECRET},
+            "session/new: mcpServers: Input should be a valid list",
+        ),
+        (
+            methods.SESSION_NEW,
+            {"cwd": "/w", "mcpServers": [], "additionalDirectories": ["/x", [SECRET]]},
+            "session/new: additionalDirectories[1]: Input should be a valid string",
+        ),
+        (
             methods.SESSION_CANCEL,
             {"session_id": "python names are not wire names"},
             "session/cancel: sessionId: Field required",
@@ -183,9 +201,9 @@ def test_a_null_result_is_an_empty_object_and_a_bad_one_is_not_the_callers_fault
 
 
 def test_an_extension_row_takes_its_types_from_a_module_of_its_own() -> None:
-    row: Request[Any, Any] = Request("_x/y", "acp_wire.schema.session", "ListSessionsRequest", "NewSessionRequest")
+    row: Request[Any, Any] = Request("_x/y", "acp_wire.schema.session", "ListSessionsRequest", "ResumeSessionRequest")
     assert row.params({"cursor": "c"}).cursor == "c"
-    assert row.result({"cwd": "/w", "mcpServers": []}).cwd == "/w"
+    assert row.result({"sessionId": "s", "cwd": "/w"}).cwd == "/w"
 
 
 def loaded_after(statement: str) -> set[str]:
@@ -203,4 +221,11 @@ def test_the_table_and_the_builders_load_neither_pydantic_nor_a_chapter() -> Non
 def test_a_chapter_is_loaded_when_a_row_of_it_is_first_used() -> None:
     modules = loaded_after("methods.INITIALIZE.params({'protocolVersion': 1}); methods.SESSION_LIST.params({})")
     chapters = {name for name in modules if name.startswith("acp_wire.schema.")}
-    assert chapters == {f"acp_wire.schema.{name}" for name in ("_base", "initialization", "session")}
+    assert chapters == {f"acp_wire.schema.{name}" for name in ("_base", "_plain", "initialization", "session")}
+
+
+def test_the_two_requests_that_begin_a_session_load_no_pydantic() -> None:
+    new = "methods.SESSION_NEW.params({'cwd': '/w', 'mcpServers': []})"
+    modules = loaded_after(f"methods.INITIALIZE.params({{'protocolVersion': 1}}); {new}")
+    assert "acp_wire.schema.session_new" in modules
+    assert "pydantic" not in modules

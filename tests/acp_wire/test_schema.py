@@ -7,7 +7,18 @@ import jsonschema
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from tests.support.samples import NOT_MODELLED, RENAMED, model_of, objects, samples, samples_of, smallest, validate
+from acp_wire.schema._base import python_name
+from tests.support.samples import (
+    NOT_MODELLED,
+    RENAMED,
+    as_said,
+    model_of,
+    objects,
+    samples,
+    samples_of,
+    smallest,
+    validate,
+)
 from tests.support.schema import DEFS, check, schema_accepts
 
 ANNOTATIONS = ("x-deserialize-default-on-error", "x-deserialize-skip-invalid-items", "x-deserialize-default-on-null")
@@ -35,14 +46,13 @@ def having(annotation: str) -> list[tuple[str, str]]:
     return [(name, key) for name, key in PROPERTIES if DEFS[name]["properties"][key].get(annotation)]
 
 
-def value_of(model: BaseModel, key: str) -> Any:
+def value_of(message: Any, key: str) -> Any:
     """A field's value by its wire name."""
-    (attribute,) = [name for name, field in type(model).model_fields.items() if field.alias == key]
-    return getattr(model, attribute)
+    return getattr(message, "meta" if key == "_meta" else python_name(key))
 
 
 def plain(value: Any) -> Any:
-    return value.model_dump(by_alias=True, exclude_none=True) if isinstance(value, BaseModel) else value
+    return value.model_dump(by_alias=True, exclude_none=True) if isinstance(value, BaseModel) else as_said(value)
 
 
 def wrong_items(key_schema: dict[str, Any]) -> list[Any]:

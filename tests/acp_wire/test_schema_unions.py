@@ -13,7 +13,7 @@ from acp_wire.schema.elicitation import (
     OtherPropertySchema,
     TitledMultiSelectItems,
 )
-from acp_wire.schema.session import McpServerHttp, McpServerStdio, NewSessionRequest
+from acp_wire.schema.session import McpServerHttp, McpServerStdio
 from acp_wire.schema.session_update import CompactionUpdate, SessionInfoUpdate, SessionNotification, UnknownUpdate
 from tests.support.samples import validate
 
@@ -21,7 +21,7 @@ STDIO = {"name": "files", "command": "files-mcp", "args": [], "env": []}
 
 
 def new_session(server: Any) -> Any:
-    return NewSessionRequest.model_validate({"cwd": "/w", "mcpServers": [server]}).mcp_servers[0]
+    return validate("NewSessionRequest", {"cwd": "/w", "mcpServers": [server]}).mcp_servers[0]
 
 
 def update(**fields: Any) -> Any:
@@ -41,7 +41,7 @@ def test_an_http_server_is_never_taken_for_stdio() -> None:
 
 def test_one_bad_mcp_server_fails_the_request_instead_of_vanishing() -> None:
     with pytest.raises(ValidationError):
-        NewSessionRequest.model_validate({"cwd": "/w", "mcpServers": [STDIO, {"name": "n"}]})
+        validate("NewSessionRequest", {"cwd": "/w", "mcpServers": [STDIO, {"name": "n"}]})
 
 
 @pytest.mark.parametrize(

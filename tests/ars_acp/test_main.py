@@ -34,6 +34,43 @@ def run(
     return subprocess.run(argv, capture_output=True, timeout=20, env=home, check=False, **options)
 
 
+WHAT_IS_LOADED = """
+import os, sys
+from ars_acp import __main__, agent
+
+async def tell(self):
+    print(*sys.modules, file=sys.stderr, flush=True)
+    os._exit(0)
+
+agent.Agent.warm = tell  # which loads the rest, as soon as the first session was answered
+__main__.main([])
+"""
+LATE = {
+    "pydantic",
+    "structlog",
+    "openai",
+    "aiohttp",
+    "httpx",
+    "mcp",
+    "ars_acp.turn",
+    "ars_acp.tools",
+    "ars_acp.catalog",
+}
+
+
+def test_the_first_session_is_answered_before_anything_is_loaded_that_only_a_turn_needs(tmp_path: Path) -> None:
+    home = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "OPENAI_API_KEY": "sk-not-a-real-key"}
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", WHAT_IS_LOADED], env=home, stdin=pipe, stdout=pipe, stderr=pipe) as it:
+        it.stdin.write(REQUESTS)
+        it.stdin.flush()
+        it.wait(20)
+        assert [answer["id"] for answer in answers(it.stdout.read()) if "result" in answer] == [1, 2]
+        loaded = set(it.stderr.read().decode().split())
+    assert "ars_acp.session" in loaded
+    assert not LATE & loaded
+
+
 def answers(output: bytes) -> list[Any]:
     """The answers among all that was written."""
     return [it for it in map(json.loads, output.splitlines()) if "id" in it]

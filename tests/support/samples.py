@@ -5,8 +5,10 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
+from acp_wire.schema._base import wire_name
+from acp_wire.schema._plain import Part
 from tests.support.schema import DEFS
 
 Json = dict[str, Any]
@@ -14,6 +16,8 @@ Json = dict[str, Any]
 CHAPTERS = (
     "initialization",
     "agent_capabilities",
+    "authentication",
+    "session_new",
     "session",
     "session_state",
     "content",
@@ -47,7 +51,7 @@ RENAMED = {
             "SessionListCapabilities",
             "SessionResumeCapabilities",
         ),
-        "_base.Supported",
+        "_plain.Supported",
     ),
 }
 
@@ -99,6 +103,18 @@ def validate(definition: str, value: Any) -> Any:
     if isinstance(value, dict):
         value = {**PARENTS.get(definition, {}), **value}
     return _adapter(definition).validate_python(value, by_alias=True, by_name=False)
+
+
+def as_said(value: Any) -> Any:
+    """What a value of our types was read from: without what was not said, and in a `Part` without what is empty."""
+    if isinstance(value, Part):
+        return {wire_name(name): as_said(it) for name, it in vars(value).items() if it not in (None, [])}
+    if isinstance(value, BaseModel):
+        said = {name: getattr(value, name) for name in value.model_fields_set - (value.model_extra or {}).keys()}
+        return {wire_name(name): as_said(it) for name, it in said.items()} | (value.model_extra or {})
+    if isinstance(value, dict):
+        return {key: as_said(it) for key, it in value.items()}
+    return [as_said(it) for it in value] if isinstance(value, list) else value
 
 
 @cache
