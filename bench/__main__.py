@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import sessions, start, turns
+from bench import connector, sessions, start, turns
 from bench.harness import Bench, Figure, model_server
 
 GROUPS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
@@ -21,6 +21,7 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "growth": turns.growth,
     "load": sessions.load,
     "ends": turns.ends,
+    "connector": connector.connector,
 }
 
 

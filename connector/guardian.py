@@ -31,6 +31,7 @@ RECORD_INT = 4
 STARTED, FAILED, ENDED, SWEPT = b"P", b"E", b"X", b"K"
 SWEEP = 0
 
+_LIBC = ctypes.CDLL(None)  # once: what a keeper makes anew is memory of its own
 PR_SET_CHILD_SUBREAPER = 36
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 RESTORED = (*IGNORED, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
@@ -44,7 +45,7 @@ class Children:
 
     def __init__(self) -> None:
         """Makes this process the parent of all its descendants whose own parent has ended."""
-        if ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        if _LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
             raise OSError("this kernel has no child subreapers")
         self.wakes, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
@@ -284,7 +285,8 @@ def main() -> None:
     supervisor = int(sys.argv[1])
     lifeline = os.pidfd_open(supervisor)
     if os.getppid() == supervisor:  # it may be gone already, and the number another's
-        gc.freeze()  # less is copied for each keeper
+        gc.disable()
+        gc.freeze()  # what is looked through is copied for each keeper
         guard(socket.socket(fileno=0), lifeline)
     os._exit(0)
 
