@@ -112,8 +112,8 @@ $(VENV)/.testable: $(VENV)/.runnable requirements/dev.lock
 .PHONY: node
 node:
 	@if ! command -v npm >/dev/null || ! command -v node >/dev/null; then \
-	  printf '\n*** No node and npm here: the end-to-end tests with acpx and the TypeScript SDK are SKIPPED. ***\n\n' >&2; \
+	  printf '\n*** No node and npm here: the end-to-end tests with acpx, the TypeScript SDK and the real agents are SKIPPED. ***\n\n' >&2; \
 	elif [ ! $(NODE)/node_modules/.ready -nt $(NODE)/package-lock.json ]; then \
-	  echo 'Fetching the npm clients for the end-to-end tests.'; \
+	  echo 'Fetching the clients and agents from npm for the end-to-end tests: 600 MB, once.'; \
 	  (cd $(NODE) && npm install --no-save --loglevel=error) && touch $(NODE)/node_modules/.ready; \
 	fi

@@ -7,7 +7,7 @@ ends their turn. Whatever the agent asks is answered, also when the person has c
 import contextlib
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -82,10 +82,10 @@ class Client:
         self._sessions: dict[str, Hands] = {}
         self._early: dict[str, deque[Update]] = {}
 
-    def capabilities(self) -> dict[str, Any]:
-        """The `clientCapabilities` of initialize: exactly what is served here."""
+    def capabilities(self, *, withheld: Collection[str] = ()) -> dict[str, Any]:
+        """The `clientCapabilities` of initialize: exactly what is served here, less the methods `withheld`."""
         return build.client_capabilities(
-            read_text_file=True,
+            read_text_file="fs/read_text_file" not in withheld,
             write_text_file=self._writes,
             terminal=True,
             elicitation=("form",) if self._fill is not None else (),

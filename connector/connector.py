@@ -207,7 +207,7 @@ class Connector:
         """Shakes hands; what the agent can do is in `agent` afterwards. Raises `ConnectorError`."""
         params = {
             "protocolVersion": PROTOCOL_VERSION,
-            "clientCapabilities": self.client.capabilities(),
+            "clientCapabilities": self.client.capabilities(withheld=self._link.vendor.quirks.withheld),
             "clientInfo": client_info,
         }
         limit = self._link.limits.initialize

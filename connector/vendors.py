@@ -48,18 +48,22 @@ class Quirks:
     `late`           the kinds of updates it sends after the answer that ended their turn
     `noise`          lines on stdout that are no messages
     `calls`          the methods of the client it uses for files and commands; the rest it does by itself
-    `ends_refused`   a refusal ends its turn, and the model is not asked again
+    `withheld`       the methods of the client that it is not offered, as it cannot use them
+    `refusal`        the stop reason with which a refusal ends its turn; None: the model is told, and goes on
+    `forgets`        the model is not told later of a prompt that was cancelled
     `eof_seconds`    how long it goes on after its stdin has ended
     `re_executes`    its process is the parent of the one that works: only a signal to the group reaches both
     """
 
-    options: tuple[tuple[str, str], ...] = (("allow-once", "allow_once"), ("reject-once", "reject_once"))
+    options: tuple[tuple[str, str], ...] = (("allow_once", "allow_once"), ("reject_once", "reject_once"))
     requests: tuple[str, ...] = ()
     notifications: tuple[str, ...] = ()
     late: tuple[str, ...] = ()
     noise: tuple[str, ...] = ()
     calls: frozenset[str] = frozenset()
-    ends_refused: bool = False
+    withheld: frozenset[str] = frozenset()
+    refusal: str | None = None
+    forgets: bool = False
     eof_seconds: float = 0.0
     re_executes: bool = False
 
@@ -108,7 +112,6 @@ _ROWS = (
         package="ars-acp",
         sign_in=SignIn("run `ars-acp login`, or set OPENAI_API_KEY"),
         quirks=Quirks(
-            options=(("allow", "allow_once"), ("allow-session", "allow_always"), ("reject", "reject_once")),
             calls=frozenset({"fs/read_text_file", "fs/write_text_file", "terminal/create"}),
         ),
     ),
@@ -128,7 +131,7 @@ _ROWS = (
         quirks=Quirks(
             options=(("once", "allow_once"), ("always", "allow_always"), ("reject", "reject_once")),
             calls=frozenset({"fs/write_text_file"}),
-            ends_refused=True,
+            refusal="end_turn",
         ),
         limits=FOR_NODE,
     ),
@@ -151,7 +154,7 @@ _ROWS = (
             requests=("craft/drainMidTurnQueue",),
             notifications=("qwen/notify/session/prompt-suggestion",),
             calls=frozenset({"fs/read_text_file", "fs/write_text_file"}),
-            ends_refused=True,
+            refusal="end_turn",
             re_executes=True,
         ),
         limits=FOR_NODE,
@@ -181,7 +184,10 @@ _ROWS = (
                 ("cancel", "reject_once"),
             ),
             noise=("Loaded cached credentials.",),
-            calls=frozenset({"fs/read_text_file", "fs/write_text_file"}),
+            calls=frozenset({"fs/write_text_file"}),
+            # It takes the answer that a file is not there for a failure, and then writes no new files.
+            withheld=frozenset({"fs/read_text_file"}),
+            forgets=True,
             re_executes=True,
         ),
         limits=FOR_NODE,
@@ -222,8 +228,13 @@ _ROWS = (
             methods={"api-key": ("CODEX_API_KEY", "OPENAI_API_KEY")},
         ),
         quirks=Quirks(
-            options=(("allow_once", "allow_once"), ("allow_always", "allow_always"), ("reject_once", "reject_once")),
+            options=(
+                ("allow_once", "allow_once"),
+                ("accept_execpolicy_amendment", "allow_always"),
+                ("cancel", "reject_once"),
+            ),
             notifications=("_auth/status_update",),
+            refusal="cancelled",
             eof_seconds=2.0,
         ),
         limits=FOR_NODE,

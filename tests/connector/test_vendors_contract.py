@@ -1,0 +1,169 @@
+"""One contract for every vendor row: the mock agent in that vendor's shape, and the real program where it is there.
+
+Several turns with a memory, text to the last character, a tool call granted and one refused, a cancel, a clean stop.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+import pytest
+
+from connector import Act, Answer, Client, Session, SignInNeeded, launch
+from connector.vendors import VENDORS, Vendor
+from fixtures.model_server import model_server
+from tests.connector.programs import PROGRAMS, Numbered, heard_by, missing
+
+PROMPTS = (
+    "[turn 1] Remember the word heron.",
+    "[turn 2] Write the file that you may write.",
+    "[turn 3] Write the file that you may not.",
+    "[turn 4] Take your time.",
+    "[turn 5] Are you there?",
+)
+TEXT = 'Grüße,  "quoted"  \\ and\ttabs, 漢字 and 🌍!\n\n' + " ".join(f"word{number}" for number in range(60)) + "  ."
+
+
+@dataclass
+class Subject:
+    """A vendor's agent at hand. `heard()` are the prompts in each request that its model was sent so far."""
+
+    vendor: Vendor
+    heard: Callable[[], list[list[str]]]
+    home: Path
+    acts: list[Act] = field(default_factory=list)
+
+    async def decide(self, act: Act) -> Answer:
+        """Grants what turn 2 wants, refuses what turn 3 wants."""
+        self.acts.append(act)
+        return Answer.ALLOW if len(self.acts) == 1 else Answer.REFUSE
+
+
+async def check(subject: Subject, project: Path) -> None:
+    """The contract, in one process and one session: a real agent takes seconds to start."""
+    row = subject.vendor
+    client = Client(policy=subject.decide)
+    async with launch(row.command(), client, cwd=str(project), limits=row.limits) as connector:
+        session = await connector.new_session(str(project))
+        await streams_to_the_last_character(session)
+        await asks_and_does_what_is_granted(session, subject, project / "granted.txt")
+        await asks_and_does_not_what_is_refused(session, subject, project / "refused.txt")
+        await ends_a_cancelled_turn(session)
+        await goes_on_and_remembers(session, subject)
+        closing = time.monotonic()
+    assert time.monotonic() - closing <= 3
+    assert not left_over(subject.home)
+
+
+async def streams_to_the_last_character(session: Session) -> None:
+    turn = session.start(PROMPTS[0])
+    pieces = [update.content.text async for update in turn if update.session_update == "agent_message_chunk"]
+    assert "".join(pieces) == turn.text == TEXT
+    assert len(pieces) > 10
+    assert turn.stop_reason == "end_turn"
+
+
+async def asks_and_does_what_is_granted(session: Session, subject: Subject, file: Path) -> None:
+    turn = await session.prompt(PROMPTS[1])
+    assert file.read_text() == "done\n"
+    assert [(option.option_id, option.kind) for option in subject.acts[0].options] == list(
+        subject.vendor.quirks.options
+    )
+    assert subject.acts[0].kind in ("edit", "execute")
+    assert [call.status for call in turn.tool_calls.values()] == ["completed"]
+    assert (turn.text, turn.stop_reason) == ("I write.Written.", "end_turn")
+
+
+async def asks_and_does_not_what_is_refused(session: Session, subject: Subject, file: Path) -> None:
+    turn = await session.prompt(PROMPTS[2])
+    assert len(subject.acts) == 2
+    assert not file.exists()
+    assert "completed" not in [call.status for call in turn.tool_calls.values()]
+    refusal = subject.vendor.quirks.refusal
+    assert (turn.text, turn.stop_reason) == (("I was not let.", "end_turn") if refusal is None else ("", refusal))
+
+
+async def ends_a_cancelled_turn(session: Session) -> None:
+    turn = session.start(PROMPTS[3])
+    async for update in turn:
+        if update.session_update == "agent_message_chunk":
+            session.cancel()
+    assert turn.stop_reason == "cancelled"
+    assert "I end." not in turn.text
+
+
+async def goes_on_and_remembers(session: Session, subject: Subject) -> None:
+    turn = await session.prompt(PROMPTS[4])
+    assert (turn.text, turn.stop_reason) == ("Here I am.", "end_turn")
+    heard = subject.heard()
+    for number in range(1, 5):
+        assert list(PROMPTS[:number]) in heard
+    kept = PROMPTS[:3] if subject.vendor.quirks.forgets else PROMPTS[:4]
+    assert [*kept, PROMPTS[4]] in heard
+
+
+def left_over(home: Path) -> list[str]:
+    """The processes that were started with that HOME and still run."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if f"HOME={home}\0".encode() in Path("/proc", pid, "environ").read_bytes():
+                found.append(Path("/proc", pid, "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue  # it is gone, or another user's
+    return found
+
+
+def script_for(project: Path, writing: Callable[[str], str]) -> str:
+    """What the model says, whose tool that writes is called so."""
+    said = TEXT.replace("\n", "\n  ")
+    return (
+        f'=== turn if "[turn 1]"\nsay:\n  {said}\n'
+        f'=== turn if "[turn 2]"\nsay: I write.\n{writing(str(project / "granted.txt"))}\n--- step\nsay: Written.\n'
+        f'=== turn if "[turn 3]"\n{writing(str(project / "refused.txt"))}\n--- step\nsay: I was not let.\n'
+        '=== turn if "[turn 4]"\nsay: I begin.\nwait 60\nsay: I end.\n'
+        '=== turn if "[turn 5]"\nsay: Here I am.\n'
+    )
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    made = tmp_path / "project"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    made = tmp_path / "home"
+    made.mkdir()
+    return made
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("name", VENDORS)
+async def test_the_real_program_keeps_the_contract(name: str, project: Path, home: Path) -> None:
+    program = PROGRAMS[name]
+    if why := missing(program):
+        pytest.skip(why)
+    async with model_server(Numbered.parse(script_for(project, program.writing))) as server:
+        vendor = program.vendor(server.port, home)
+        with anyio.fail_after(60):
+            await check(Subject(vendor, lambda: heard_by(server), home), project)
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("name", [name for name, row in VENDORS.items() if row.sign_in.shows != "never"])
+async def test_the_real_program_shows_a_missing_login_where_its_row_says(name: str, project: Path, home: Path) -> None:
+    program = PROGRAMS[name]
+    if why := missing(program):
+        pytest.skip(why)
+    vendor = program.vendor(None, home)
+    with anyio.fail_after(60), pytest.raises(SignInNeeded) as refused:
+        async with launch(vendor.command(), Client(), cwd=str(project), limits=vendor.limits) as connector:
+            await (await connector.new_session(str(project))).prompt("hello")
+    assert refused.value.method == vendor.sign_in.shows
+    assert not left_over(home)
