@@ -1,9 +1,10 @@
 """Store: where logs are kept, by name; and STORES, which ones there are, by the scheme of their URL."""
 
+import os
 import re
 from collections.abc import Collection
 from importlib import import_module
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from event_log.errors import LogNameInvalid, StoreInvalid
 from event_log.log import Log
@@ -16,6 +17,14 @@ BEAT_SECONDS = 3.0  # how often an owner gives one
 STORES = {
     "memory": "event_log.stores.memory:MemoryStore",
     "jsonl": "event_log.stores.jsonl:JsonlStore",
+}
+
+
+# Those on a server, which are written ahead to local files.
+SERVERS = {
+    "redis": "event_log.stores.redis:RedisServer",
+    "rediss": "event_log.stores.redis:RedisServer",
+    "postgresql": "event_log.stores.postgres:PostgresServer",
 }
 
 
@@ -64,17 +73,35 @@ class Store(Protocol):
         """Close all logs that are ours, so that others can claim them at once, and let `run` end."""
 
 
-def open_store(url: str, takes_over: Collection[str] = ()) -> Store:
-    """The store that a URL names: `memory:` or `jsonl:/an/absolute/directory`. Raises StoreInvalid.
+def open_store(url: str, takes_over: Collection[str] = (), beside: str = "") -> Store:
+    """The store that a URL names. Raises StoreInvalid.
 
+    It is `memory:`, `jsonl:/an/absolute/directory`, or a server's: `redis://`, `rediss://` or `postgresql://`, then
+    `user:password@host:port/database`. A server's has local files in a directory of its own in `beside`.
     `takes_over` names owners whom whoever started us knows to be dead, by id or as `host:pid`.
     """
     scheme, colon, rest = url.partition(":")
+    if colon and scheme in SERVERS:
+        return _mirrored(scheme, url, takes_over, beside)
     if not colon or scheme not in STORES:
-        known = ", ".join(f"{name}:" for name in STORES)
+        known = ", ".join([*(f"{name}:" for name in STORES), *(f"{name}://" for name in SERVERS)])
         raise StoreInvalid(f"a store is named by a URL that starts with one of {known}")
-    module, _, kind = STORES[scheme].partition(":")
-    return cast(Store, getattr(import_module(module), kind)(rest, takes_over))
+    return cast(Store, _load(STORES[scheme])(rest, takes_over))
+
+
+def _mirrored(scheme: str, url: str, takes_over: Collection[str], beside: str) -> Store:
+    from event_log.stores.address import parse
+    from event_log.stores.mirrored import MirroredStore
+
+    if not os.path.isabs(beside):
+        raise StoreInvalid("a store on a server wants an absolute directory for its local files")
+    address = parse(url)
+    return MirroredStore(_load(SERVERS[scheme])(address), os.path.join(beside, address.directory), takes_over)
+
+
+def _load(named: str) -> Any:
+    module, _, kind = named.partition(":")
+    return getattr(import_module(module), kind)
 
 
 def check_name(name: str) -> None:

@@ -12,6 +12,7 @@ import anyio
 from event_log.encoding import Entry
 from event_log.errors import LogClosed, LogError, LogExists, LogLost, LogNotFound, StoreInvalid
 from event_log.log import Log
+from event_log.owner import Owner
 from event_log.stores import BEAT_SECONDS, NAME, check_name
 from event_log.stores.claims import Claim, Claims
 from event_log.stores.jsonl_file import JsonlFile, failed
@@ -40,6 +41,11 @@ class JsonlStore:
         self._unsynced: set[JsonlRecords] = set()
         self._written = anyio.Event()
         self._closed = False
+
+    @property
+    def owner(self) -> Owner:
+        """Who we are to other processes."""
+        return self._claims.owner
 
     async def run(self) -> None:
         beats_at = monotonic() + BEAT_SECONDS

@@ -23,32 +23,35 @@ from event_log import (
     Store,
     open_store,
 )
+from tests.support.servers import ordinary, space
 
-
-def url(scheme: str, place: Path) -> str:
-    return {"memory": "memory:", "jsonl": f"jsonl:{place}/logs"}[scheme]
+SERVED = ("redis", "postgresql")  # one of each kind on a server
 
 
 # For stores that other processes see.
-shared = pytest.mark.parametrize("scheme", ["jsonl"], indirect=True)
+shared = pytest.mark.parametrize("url", ["jsonl", *SERVED], indirect=True)
 
 
-@pytest.fixture(params=sorted(STORES))
-def scheme(request) -> str:
-    return request.param
+@pytest.fixture(params=[*STORES, *SERVED])
+async def url(request, tmp_path) -> AsyncIterator[str]:
+    if request.param in SERVED:
+        async with space(ordinary(request.param)) as url:
+            yield url
+    else:
+        yield {"memory": "memory:", "jsonl": f"jsonl:{tmp_path}/logs"}[request.param]
 
 
 @pytest.fixture
-async def store(scheme, tmp_path) -> AsyncIterator[Store]:
-    store = open_store(url(scheme, tmp_path))
+async def store(url, tmp_path) -> AsyncIterator[Store]:
+    store = open_store(url, beside=str(tmp_path))
     yield store
     await store.close()
 
 
 @pytest.fixture
-async def other(scheme, tmp_path, store) -> AsyncIterator[Store]:
+async def other(url, tmp_path, store) -> AsyncIterator[Store]:
     """The same place, as another owner has it."""
-    other = open_store(url(scheme, tmp_path))
+    other = open_store(url, beside=str(tmp_path))
     yield other
     await other.close()
 
@@ -449,13 +452,13 @@ async def test_a_log_that_rests_is_still_ours(store: Store, other: Store):
 
 
 @shared
-async def test_who_was_taken_over_writes_no_more(scheme: str, tmp_path: Path, store: Store, other: Store):
+async def test_who_was_taken_over_writes_no_more(url: str, tmp_path: Path, store: Store, other: Store):
     log = await store.create("s-1")
     log.append(words("a"))
     log.rest()
     with pytest.raises(LogHeld) as held:
         await taken(other)
-    third = open_store(url(scheme, tmp_path), takes_over=[held.value.owner.id])
+    third = open_store(url, takes_over=[held.value.owner.id], beside=str(tmp_path))
     new = await taken(third)
     assert new.append(words("b")) == 2
     with pytest.raises(LogLost, match="another process"):

@@ -1,0 +1,500 @@
+"""The store of a server: every log is written ahead to a local file, and the server is filled from it.
+
+Appending touches the local file only, so nobody who streams waits for a server. One task brings the lines of all logs
+to it, in the order of their numbers, and goes on from where the server stands when it was away. Who may write is agreed
+twice: among the processes of this host by the local store's claims, among hosts by the server's leases. As long as this
+host has the lease, its file is the server's log gone further; once another host took the lease, the server's log is the
+log, and what only we have is kept aside in `<name>.orphaned`.
+"""
+
+import logging
+import os
+from collections.abc import Collection
+from contextlib import suppress
+from functools import cached_property
+from typing import cast
+from weakref import WeakValueDictionary
+
+import anyio
+
+from event_log.encoding import decode
+from event_log.errors import LogClosed, LogDamaged, LogError, LogHeld, LogLost, LogNotFound
+from event_log.log import Log
+from event_log.owner import Owner
+from event_log.stores import BEAT_SECONDS, check_name
+from event_log.stores.jsonl import JsonlStore
+from event_log.stores.jsonl_file import failed
+from event_log.stores.mirror import Mirror, MirrorRecords
+from event_log.stores.server import REACH_SECONDS, Fenced, Holder, Lease, Server, ServerUnreachable, count
+from event_log.stores.tail import Tail
+
+_GROUP_SECONDS = 0.02  # what is written this long after the first new line goes to the server with it
+_PAUSE_SECONDS = (0.05, 0.5)  # the first and the longest one before the server is tried again
+_END_SECONDS = 0.1  # how long the end of the program waits for the server to take what it lacks
+
+_log = logging.getLogger("event_log")
+
+
+class MirroredStore:
+    """A Store. Written means: write(2) to a local file has taken it; the server has it soon after.
+
+    `owner` is who we are to other hosts; it is for tests to be another one.
+    """
+
+    def __init__(
+        self, server: Server, directory: str, takes_over: Collection[str] = (), owner: Owner | None = None
+    ) -> None:
+        self._server = server
+        self._files = JsonlStore(directory, takes_over)
+        self._takes_over = takes_over
+        self._owner = owner or self._files.owner
+        self._open: WeakValueDictionary[str, Log] = WeakValueDictionary()
+        self._mirrors: dict[str, Mirror] = {}
+        self._changed: dict[Mirror, None] = {}  # those that something may have to be done about, in order
+        self._wanted = anyio.Event()
+        self._ended = anyio.Event()
+        self._missed = False  # a beat, so that others may have taken what is ours
+
+    async def run(self) -> None:
+        async with anyio.create_task_group() as tasks:
+            for task in (self._files.run, self._beat, self._fill, self._sweep):
+                tasks.start_soon(task)
+            await self._ended.wait()
+            tasks.cancel_scope.cancel()
+
+    async def create(self, name: str) -> Log:
+        local = await self._files.create(name)
+        log = self._keep(local)
+        self._hold(log, local, new=True)
+        log.stands(0, local.fence)
+        return log
+
+    async def open(self, name: str) -> Log:
+        check_name(name)
+        log = self._open.get(name)
+        if log is not None and log.fence:
+            return log
+        local = await self._up_to_date(name)
+        if log is None or log.closed:
+            log = self._keep(local)
+        else:
+            _records(log).local = local
+        log.stands(local.last, 0)
+        return log
+
+    async def claim(self, log: Log) -> None:
+        if log.closed:
+            raise LogLost(log.name) if log.lost else LogClosed(log.name)
+        if log.fence:
+            return
+        records = _records(log)
+        if records.local.closed:
+            records.local = await self._files.open(log.name)
+        before = self._mirrors.get(log.name)  # one that was closed a moment ago, or found unfinished
+        await self._files.claim(records.local)
+        try:
+            async with before.busy if before else anyio.Lock():
+                lease, fence = await self._take(log.name, records.local.fence)
+                ours = await self._is_ours(lease, records.local)
+                if not ours:
+                    records.local = await self._follow_server(records.local)
+        except BaseException:
+            records.local.close()
+            raise
+        mirror = self._hold(log, records.local)
+        mirror.fence, mirror.registered = fence, True
+        mirror.tail.seek(lease.last if lease and ours else 0 if ours else mirror.last)
+        log.stands(mirror.last, fence)
+
+    async def names(self) -> list[str]:
+        return [name for _, name in await self.recent()]
+
+    async def recent(self) -> list[tuple[int, str]]:
+        found = {name: at for at, name in await self._server.recent()}
+        for at, name in await self._files.recent():
+            # Local files are the first to know, and the only ones of what the server was not told yet.
+            if name in found or os.path.exists(self._mark(name)):
+                found[name] = max(at, found.get(name, 0))
+        return sorted(((at, name) for name, at in found.items()), reverse=True)
+
+    async def delete(self, name: str) -> None:
+        check_name(name)
+        mirror = self._mirrors.get(name)
+        async with mirror.busy if mirror else anyio.Lock():
+            lease = await self._server.lease(name)
+            there = lease is not None and not lease.deleted
+            if lease is not None and there:
+                await self._check_free(name, lease)
+            with suppress(*[LogNotFound] * there):
+                await self._files.delete(name)
+            if there:
+                await self._server.delete(name)
+            if mirror is not None:
+                self._drop(mirror)
+            self._unmark(name)
+        log = self._open.pop(name, None)
+        if log is not None:
+            log.discard()
+
+    async def close(self) -> None:
+        mirrors = list(self._mirrors.values())
+        with anyio.move_on_after(_END_SECONDS, shield=True), suppress(ServerUnreachable):
+            for mirror in mirrors:
+                if mirror.behind:
+                    await self._push(mirror)
+            if not any(mirror.behind for mirror in mirrors):
+                await self._server.leave(self._me)
+        self._ended.set()
+        for mirror in mirrors:
+            if not mirror.behind:
+                self._unmark(mirror.name)
+            self._drop(mirror)
+            if mirror.log is not None:
+                mirror.log.close()
+        await self._files.close()
+        await self._server.aclose()
+
+    def confirmed(self, name: str) -> int:
+        """The number up to which the server is known to have a log that is ours to write."""
+        mirror = self._mirrors.get(name)
+        return mirror.tail.number if mirror else 0
+
+    # What goes on beside
+
+    async def _fill(self) -> None:
+        """Bring to the server what it lacks, whenever that is something, for as long as it takes."""
+        shortest, longest = _PAUSE_SECONDS
+        pause = shortest
+        while True:
+            await self._wanted.wait()
+            await anyio.sleep(_GROUP_SECONDS)
+            self._wanted = anyio.Event()
+            try:
+                await self._push_changed()
+                if pause > shortest:
+                    _log.warning("the store at %s is reached again", self._server.shown)
+                pause = shortest
+            except ServerUnreachable as error:
+                if pause == shortest:
+                    _log.warning("%s; going on with local files", error)
+                await anyio.sleep(pause)
+                pause = min(2 * pause, longest)
+
+    async def _push_changed(self) -> None:
+        changed, self._changed = list(self._changed), {}
+        while changed:
+            try:
+                await self._push(changed[-1])
+            except ServerUnreachable:
+                for mirror in changed:
+                    self._want(mirror)
+                raise
+            except LogError as error:
+                self._tell_stuck(error)
+            changed.pop()
+
+    async def _beat(self) -> None:
+        async with anyio.create_task_group() as beats:
+            while True:
+                if self._mirrors:
+                    # Each by itself: a server that takes seconds for an answer gets them often enough all the same.
+                    beats.start_soon(self._beat_once)
+                await anyio.sleep(BEAT_SECONDS)
+
+    async def _beat_once(self) -> None:
+        try:
+            await self._server.beat(self._me)
+        except ServerUnreachable:
+            self._missed = True
+            return
+        if self._missed:
+            self._missed = False
+            for mirror in self._mirrors.values():
+                mirror.doubtful = True
+                self._want(mirror)
+
+    async def _sweep(self) -> None:
+        """Take up what processes of this host that have ended could not bring to the server."""
+        with suppress(FileNotFoundError):
+            for name in os.listdir(self._marks):
+                if name in self._mirrors or name in self._open:
+                    continue
+                try:
+                    local = await self._files.open(name)
+                    await self._files.claim(local)
+                except LogNotFound:
+                    self._unmark(name)
+                except LogHeld:
+                    pass
+                except LogError as error:
+                    self._tell_stuck(error)
+                else:
+                    self._want(self._mirror(local))
+
+    def _tell_stuck(self, error: LogError) -> None:
+        _log.warning("what the store at %s lacks stays here: %s", self._server.shown, error)
+
+    async def _push(self, mirror: Mirror) -> None:
+        async with mirror.busy:
+            refused = 0
+            last = mirror.last  # what comes meanwhile goes with the next group
+            while not mirror.gone and (mirror.doubtful or not mirror.registered or mirror.tail.number < last):
+                if mirror.doubtful or not mirror.registered:
+                    await self._register(mirror)
+                    continue
+                lines = mirror.tail.next(last)
+                try:
+                    await self._server.append(mirror.name, self._me, mirror.fence, mirror.tail.number + 1, lines)
+                    mirror.tail.take(lines)
+                    refused = 0
+                except Fenced:
+                    mirror.doubtful = True
+                    refused += 1
+                    if refused > 2:
+                        raise ServerUnreachable(self._server.shown, "it refuses what it has granted") from None
+            if mirror.log is None and not mirror.gone and not mirror.behind:
+                await self._server.release(mirror.name, self._me, mirror.fence)
+                self._unmark(mirror.name)
+                self._drop(mirror)
+                if mirror.local is not None:
+                    mirror.local.close()
+
+    # Whose a log is
+
+    async def _register(self, mirror: Mirror) -> None:
+        """See that the lease is still ours, or take it where it is ours to take; else the mirror has ended."""
+        lease = await self._server.lease(mirror.name)
+        if lease is None or lease.holder.id != self._me.id or lease.fence != mirror.fence or not lease.held:
+            if lease is not None and not await self._may_go_on(mirror, lease):
+                await self._lose(mirror, lease)
+                return
+            fence = max(lease.fence + 1, mirror.fence) if lease else mirror.fence
+            try:
+                await self._grant(mirror.name, lease, fence)
+            except Fenced:  # by one who was quicker: the next look shows whom
+                mirror.doubtful = True
+                return
+            mirror.fence = fence
+            if mirror.log is not None:
+                mirror.log.stands(mirror.last, fence)
+        mirror.tail.seek(min(lease.last, mirror.last) if lease else 0)
+        mirror.registered, mirror.doubtful = True, False
+
+    async def _may_go_on(self, mirror: Mirror, lease: Lease) -> bool:
+        """Whether a log whose lease is not as we knew it is ours to write all the same."""
+        if lease.deleted:
+            return mirror.new and not mirror.registered
+        if lease.holder.id == self._me.id:
+            return True
+        if mirror.registered or mirror.local is None:
+            return False
+        return await self._is_ours(lease, mirror.local)
+
+    async def _lose(self, mirror: Mirror, lease: Lease) -> None:
+        """End what another owner has now."""
+        self._drop(mirror)
+        if mirror.log is not None:
+            mirror.log.lose()
+        if mirror.local is not None:
+            mirror.local.close()
+        with suppress(LogError):  # what fails here is done at the next opening
+            if lease.deleted:
+                await self._files.delete(mirror.name)
+                self._unmark(mirror.name)
+            elif lease.holder.place != self._me.place:
+                await self._pull(mirror.name)
+                self._unmark(mirror.name)
+
+    async def _take(self, name: str, fence: int) -> tuple[Lease | None, int]:
+        """Take the lease, under this fence or a higher one. Returns what it was before, and the fence.
+
+        Raises LogHeld where its holder may live, LogNotFound where the log was deleted; ServerUnreachable in 2 seconds.
+        """
+        try:
+            with anyio.fail_after(REACH_SECONDS):
+                while True:
+                    lease = await self._server.lease(name)
+                    if lease is not None:
+                        if lease.deleted:
+                            raise LogNotFound(name)
+                        await self._check_free(name, lease)
+                        fence = max(lease.fence + 1, fence)
+                    with suppress(Fenced):
+                        await self._grant(name, lease, fence)
+                        return lease, fence
+        except TimeoutError:
+            raise ServerUnreachable(self._server.shown, f"no answer within {REACH_SECONDS:g} s") from None
+
+    async def _grant(self, name: str, lease: Lease | None, fence: int) -> None:
+        await self._server.beat(self._me)  # or the lease would be anybody's
+        await self._server.take(name, self._me, lease.fence if lease else 0, fence)
+
+    async def _check_free(self, name: str, lease: Lease) -> None:
+        """Raises LogHeld where another host's owner has the log and may live; those of this host have claims."""
+        owner = lease.holder.owner
+        if not lease.held or lease.holder.place == self._me.place:
+            return
+        if {owner.id, f"{owner.host}:{owner.pid}"}.isdisjoint(self._takes_over) and await self._server.alive(
+            lease.holder
+        ):
+            raise LogHeld(name, owner)
+
+    async def _is_ours(self, lease: Lease | None, local: Log) -> bool:
+        """Whether the local file is the server's log, or that gone further."""
+        if lease is None:
+            return True
+        if lease.holder.place != self._me.place or lease.last > local.last:
+            return False
+        # A file that was not written since this machine started may have lost what the disk did not have yet.
+        return lease.holder.owner.boot == self._owner.boot or await self._agreeing(local, lease.last) == lease.last
+
+    # What a log is
+
+    async def _up_to_date(self, name: str) -> Log:
+        """The log in its file, which has what the server has. Raises LogNotFound."""
+        if name in self._mirrors:
+            return await self._files.open(name)
+        lease = await self._server.lease(name)
+        if lease is not None and lease.deleted:
+            raise LogNotFound(name)
+        try:
+            local = await self._files.open(name)
+            if await self._is_ours(lease, local):
+                return local
+        except LogNotFound:
+            if lease is None:
+                raise
+        with suppress(LogHeld):  # by a process of this host, which does the same, or is about to lose it
+            await self._pull(name)
+        return await self._files.open(name)
+
+    async def _pull(self, name: str) -> None:
+        """Make the local file what the server has."""
+        try:
+            local = await self._files.open(name)
+            await self._files.claim(local)
+        except LogNotFound:
+            local = await self._files.create(name)
+        try:
+            local = await self._follow_server(local)
+        finally:
+            local.close()
+
+    async def _follow_server(self, local: Log) -> Log:
+        """As `_pull`, with a log that we hold; returns the one that we hold then."""
+        agreeing = await self._agreeing(local, local.last)
+        if agreeing < local.last:
+            self._set_aside(local, agreeing)
+            await self._files.delete(local.name)
+            local = await self._files.create(local.name)
+        while lines := await self._server.read(local.name, local.last):
+            entries = [decode(line) for line in lines.splitlines()]
+            if entries[0][0] != local.last + 1:
+                raise LogDamaged(local.name, "the server lacks an entry", number=local.last + 1, offset=0)
+            local.append([entry for _, entry in entries])
+        return local
+
+    async def _agreeing(self, local: Log, last: int) -> int:
+        """How many entries of the local file, up to `last`, are the server's too."""
+        tail = Tail(self._path(local.name))
+        while tail.number < last and (theirs := await self._server.read(local.name, tail.number)):
+            ours = tail.next(min(last, tail.number + count(theirs)))
+            for their_line, line in zip(theirs.splitlines(True), ours.splitlines(True), strict=False):
+                if their_line != line:
+                    return tail.number
+                tail.take(line)
+        return tail.number
+
+    def _set_aside(self, local: Log, agreeing: int) -> None:
+        """Keep what only we have of a log that went on elsewhere."""
+        path = os.path.join(self._files.directory, f"{local.name}.orphaned")
+        tail = Tail(self._path(local.name))
+        tail.seek(agreeing)
+        try:
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "ab") as file:
+                while lines := tail.next(local.last):
+                    file.write(lines)
+                    tail.take(lines)
+        except OSError as error:
+            raise failed("cannot keep what was written here only", error) from error
+        _log.warning(
+            "the log %s went on elsewhere: %d entries that only this host had are kept in %s",
+            local.name,
+            local.last - agreeing,
+            path,
+        )
+
+    # Small things
+
+    @cached_property
+    def _me(self) -> Holder:
+        return Holder(self._owner, self._place())
+
+    def _place(self) -> str:
+        """What tells our directory from all others, made with it."""
+        path = os.path.join(self._files.directory, ".place")
+        try:
+            os.makedirs(self._files.directory, mode=0o700, exist_ok=True)
+            with suppress(FileExistsError):
+                made = f"{path}.{self._owner.id}"
+                with open(made, "x") as file:
+                    file.write(os.urandom(8).hex())
+                try:
+                    os.link(made, path)
+                finally:
+                    os.unlink(made)
+            with open(path) as file:
+                return file.read()
+        except OSError as error:
+            raise failed(f"cannot use {self._files.directory}", error) from error
+
+    def _keep(self, local: Log) -> Log:
+        log = self._open[local.name] = Log(local.name, MirrorRecords(local, self._want), local.last)
+        return log
+
+    def _hold(self, log: Log, local: Log, *, new: bool = False) -> Mirror:
+        mirror = self._mirror(local, new=new)
+        mirror.log = log
+        _records(log).mirror = mirror
+        self._want(mirror)
+        return mirror
+
+    def _mirror(self, local: Log, *, new: bool = False) -> Mirror:
+        """A mirror of a log that we hold, marked so that who comes after us looks whether the server has all of it."""
+        try:
+            os.makedirs(self._marks, mode=0o700, exist_ok=True)
+            os.close(os.open(self._mark(local.name), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise failed("cannot claim the log", error) from error
+        before = self._mirrors.get(local.name)
+        if before is not None:
+            self._drop(before)
+        mirror = self._mirrors[local.name] = Mirror(local, Tail(self._path(local.name)), new=new)
+        return mirror
+
+    def _drop(self, mirror: Mirror) -> None:
+        mirror.gone = True
+        if self._mirrors.get(mirror.name) is mirror:
+            del self._mirrors[mirror.name]
+
+    def _want(self, mirror: Mirror) -> None:
+        self._changed[mirror] = None
+        self._wanted.set()
+
+    @property
+    def _marks(self) -> str:
+        return os.path.join(self._files.directory, "unsettled")
+
+    def _mark(self, name: str) -> str:
+        return os.path.join(self._marks, name)
+
+    def _unmark(self, name: str) -> None:
+        with suppress(OSError):
+            os.unlink(self._mark(name))
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self._files.directory, f"{name}.jsonl")
+
+
+def _records(log: Log) -> MirrorRecords:
+    return cast(MirrorRecords, log.records)

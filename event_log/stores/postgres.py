@@ -1,0 +1,163 @@
+"""Logs in PostgreSQL: a row for each log with its lease, a row for each entry, a row for each owner's last beat."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import import_module
+from typing import Any
+
+import anyio
+
+from event_log.stores import LEASE_SECONDS
+from event_log.stores.address import Address
+from event_log.stores.server import (
+    PUSH_SECONDS,
+    REACH_SECONDS,
+    Fenced,
+    Holder,
+    Lease,
+    ServerUnreachable,
+    holder_from,
+    reason,
+)
+
+_PAGE = 500  # entries read at once
+_CONNECTIONS = 4  # an append that takes long keeps nobody else waiting
+
+# Two that make the tables at the same time would trip over each other: one waits.
+_TABLES = """
+select pg_advisory_xact_lock(4707012021);
+create table if not exists ars_logs (
+  name text collate "C" primary key, holder text not null, id text not null, held boolean not null,
+  fence bigint not null, last bigint not null, deleted boolean not null default false,
+  written_at timestamptz not null default now());
+create table if not exists ars_entries (
+  name text collate "C", n bigint, line text not null, primary key (name, n));
+create table if not exists ars_owners (id text collate "C" primary key, seen_at timestamptz not null);
+"""
+
+_TAKE = """
+insert into ars_logs as l (name, holder, id, held, fence, last) values ($1, $2, $3, true, $5, 0)
+on conflict (name) do update set holder = $2, id = $3, held = true, fence = $5,
+  last = case when l.deleted then 0 else l.last end, deleted = false
+where l.fence = $4 returning 1
+"""
+
+_APPEND = """
+with lease as (
+  update ars_logs set last = greatest(last, $5::bigint), written_at = now()
+  where name = $1 and fence = $2 and id = $3 and held and last >= $4::bigint - 1 returning 1),
+added as (
+  insert into ars_entries (name, n, line)
+  select $1, $4 + i - 1, line from lease, unnest($6::text[]) with ordinality as lines (line, i)
+  on conflict do nothing)
+select 1 from lease
+"""
+
+_DELETE = """
+with entries as (delete from ars_entries where name = $1)
+update ars_logs set deleted = true, held = false, last = 0, fence = fence + 1 where name = $1
+"""
+
+
+class PostgresServer:
+    """A Server. Written means: committed, under the server's own settings (`synchronous_commit`)."""
+
+    def __init__(self, address: Address) -> None:
+        self.shown = address.shown
+        self._address = address
+        self._pool: Any = None
+        self._opening = anyio.Lock()
+        self._errors: tuple[type[Exception], ...] = ()
+
+    async def lease(self, name: str) -> Lease | None:
+        async with self._reaching() as db:
+            row = await db.fetchrow("select holder, held, fence, last, deleted from ars_logs where name = $1", name)
+        return row and Lease(holder_from(row["holder"]), row["held"], row["fence"], row["last"], row["deleted"])
+
+    async def take(self, name: str, holder: Holder, over: int, fence: int) -> None:
+        async with self._reaching() as db:
+            taken = await db.fetchval(_TAKE, name, holder.encoded(), holder.id, over, fence)
+        if not taken:
+            raise Fenced
+
+    async def append(self, name: str, holder: Holder, fence: int, first: int, lines: bytes) -> None:
+        texts = lines.decode().split("\n")[:-1]
+        async with self._reaching(PUSH_SECONDS) as db:
+            added = await db.fetchval(_APPEND, name, fence, holder.id, first, first + len(texts) - 1, texts)
+        if not added:
+            raise Fenced
+
+    async def read(self, name: str, after: int) -> bytes:
+        query = "select line from ars_entries where name = $1 and n > $2 order by n limit $3"
+        async with self._reaching(PUSH_SECONDS) as db:
+            rows = await db.fetch(query, name, after, _PAGE)
+        return b"".join(row["line"].encode() + b"\n" for row in rows)
+
+    async def release(self, name: str, holder: Holder, fence: int) -> None:
+        query = "update ars_logs set held = false where name = $1 and id = $2 and fence = $3"
+        async with self._reaching() as db:
+            await db.execute(query, name, holder.id, fence)
+
+    async def delete(self, name: str) -> None:
+        async with self._reaching() as db:
+            await db.execute(_DELETE, name)
+
+    async def recent(self) -> list[tuple[int, str]]:
+        query = "select (extract(epoch from written_at) * 1000000)::bigint as at, name from ars_logs where not deleted"
+        async with self._reaching() as db:
+            rows = await db.fetch(query)
+        return [(row["at"] * 1000, row["name"]) for row in rows]
+
+    async def beat(self, holder: Holder) -> None:
+        query = "insert into ars_owners values ($1, now()) on conflict (id) do update set seen_at = now()"
+        async with self._reaching() as db:
+            await db.execute(query, holder.id)
+
+    async def alive(self, holder: Holder) -> bool:
+        query = "select true from ars_owners where id = $1 and seen_at > now() - $2::float * interval '1 second'"
+        async with self._reaching() as db:
+            return bool(await db.fetchval(query, holder.id, LEASE_SECONDS))
+
+    async def leave(self, holder: Holder) -> None:
+        async with self._reaching() as db:
+            await db.execute("delete from ars_owners where id = $1 or seen_at < now() - interval '1 day'", holder.id)
+
+    async def aclose(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.terminate()
+
+    async def _open(self) -> Any:
+        """The pool, made once, and the tables."""
+        # Its package takes a twentieth of a second to load.
+        await anyio.to_thread.run_sync(import_module, "asyncpg")
+        import asyncpg
+
+        async with self._opening:
+            if self._pool is None:
+                self._errors = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+                pool = await asyncpg.create_pool(
+                    self._address.url, min_size=0, max_size=_CONNECTIONS, timeout=REACH_SECONDS
+                )
+                try:
+                    await pool.execute(_TABLES)
+                except BaseException:
+                    pool.terminate()
+                    raise
+                self._pool = pool
+            return self._pool
+
+    @asynccontextmanager
+    async def _reaching(self, seconds: float = REACH_SECONDS) -> AsyncIterator[Any]:
+        try:
+            with anyio.fail_after(seconds):
+                async with (self._pool or await self._open()).acquire() as connection:
+                    yield connection
+        except TimeoutError:
+            raise ServerUnreachable(self.shown, f"no answer within {seconds:g} s") from None
+        except OSError as error:
+            raise ServerUnreachable(self.shown, reason(error, self._address.password)) from None
+        except self._errors as error:
+            raise ServerUnreachable(self.shown, reason(error, self._address.password)) from None
+        except (ValueError, TypeError):
+            raise ServerUnreachable(self.shown, "its URL says something that asyncpg cannot use") from None
