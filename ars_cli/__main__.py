@@ -110,6 +110,7 @@ def _converse(options: argparse.Namespace, project: str | None) -> int:
         scripted=scripted,
         demo=options.demo,
         late_seconds=0.0 if options.agent is None else 0.25,
+        trusted=options.agent is None,
     )
     return anyio.run(chat, chosen)
 

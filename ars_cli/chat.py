@@ -59,6 +59,8 @@ class Options:
     scripted: bool = False
     demo: bool = False
     late_seconds: float = 0.0
+    # Our own agent asks where its mode says so: what it then does is not asked about a second time.
+    trusted: bool = False
 
 
 class Chat:
@@ -108,7 +110,8 @@ class Chat:
             "deny": deny_all if self._keyboard else asking,
             "allow-once": allow_once if self._keyboard else asking,
         }
-        client = Client(policy=policies[chosen], fill=fill)
+        unasked = allow_once if self._options.trusted and chosen == "ask" else None
+        client = Client(policy=policies[chosen], unasked=unasked, fill=fill)
         return client
 
     # ── the conversation ────────────────────────────────────────────────────────────────────────────────────────────

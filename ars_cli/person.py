@@ -65,7 +65,8 @@ class Person:
             if reviewed := forms.hunks_of(form):
                 name, hunks = reviewed
                 with self._keyboard.quiet():
-                    return Filled("accept", {name: await review(self._screen, self._keyboard, hunks)})
+                    wanted = await review(self._screen, self._keyboard, hunks)
+                    return Filled("accept", {name: wanted}, approves=bool(wanted))
             content = await forms.fill(self._screen, self._keyboard, form)
             return Filled("cancel") if content is None else Filled("accept", content)
 
@@ -106,11 +107,12 @@ class Unattended:
         if form.tool_call_id is not None and (call := self._transcript.known(form.tool_call_id)):
             self._transcript.consider_shown(call)
         content = forms.unattended(form, accept_hunks=self._allows)
-        if reviewed := forms.hunks_of(form):
+        reviewed = forms.hunks_of(form)
+        if reviewed:
             await self._show_review(reviewed[1], accepted=content is not None)
         elif content is None:
             self._screen.line("  declined, nobody is there to ask", "warning")
-        return Filled("decline") if content is None else Filled("accept", content)
+        return Filled("decline") if content is None else Filled("accept", content, approves=bool(reviewed))
 
     async def _show_review(self, hunks: list[Hunk], *, accepted: bool) -> None:
         file = None

@@ -15,9 +15,13 @@ import anyio.lowlevel
 
 from acp_wire import build
 from acp_wire.connection import Call
-from acp_wire.errors import INVALID_PARAMS, METHOD_NOT_FOUND, NOT_FOUND, RpcError
+from acp_wire.errors import INVALID_PARAMS, METHOD_NOT_FOUND, NOT_FOUND, REQUEST_CANCELLED, RpcError
+from connector import acts, audit
+from connector.audit import OnDecision
 from connector.child import Exit
-from connector.permissions import Policy, act_of, decide, deny_all, merged
+from connector.grants import Grant
+from connector.permissions import Act, Decision, Policy, act_of, decide, deny_all, merged
+from connector.secrets import Secrets
 from connector.terminals import Terminal
 from connector.workspace import Workspace
 
@@ -44,13 +48,18 @@ OnUpdate = Callable[[Update], None]
 
 @dataclass(frozen=True)
 class Filled:
-    """What a person did with a form; `content` counts when it was accepted."""
+    """What a person did with a form; `content` counts when it was accepted.
+
+    `approves` says that it was the review of what the form's tool call is about to do, and that they want it.
+    """
 
     action: Literal["accept", "decline", "cancel"]
     content: dict[str, Any] = field(default_factory=dict)
+    approves: bool = False
 
 
 Fill = Callable[["ElicitationFormMode"], Awaitable[Filled]]
+Visit = Callable[["ElicitationUrlMode"], Awaitable[Literal["accept", "decline", "cancel"]]]
 
 
 @dataclass(eq=False)
@@ -66,21 +75,41 @@ class Hands:
     waits: int = 0
     heard: float = 0.0
     tool_calls: "dict[str, ToolCall | ToolCallUpdate]" = field(default_factory=dict)
+    grants: list[Grant] = field(default_factory=list)
 
 
 class Client:
-    """Serves one agent connection (`CLIENT_SIDE`). `policy` answers permission requests, `fill` shows forms.
+    """Serves one agent connection (`CLIENT_SIDE`).
 
-    Without `fill` forms are not advertised; with `writes=False` neither is fs/write_text_file.
+    `policy` answers permission requests, and holds what the agent does through our hands without asking, unless
+    `unasked` does: for an agent that is trusted to ask where its mode says so. `fill` shows forms, `visit` an address
+    that a person is to open; without them they are not advertised, and with `writes=False` neither is
+    fs/write_text_file. `on_decision` gets the record of each decision (`connector.audit`).
     """
 
-    def __init__(self, *, policy: Policy = deny_all, fill: Fill | None = None, writes: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        policy: Policy = deny_all,
+        unasked: Policy | None = None,
+        fill: Fill | None = None,
+        visit: Visit | None = None,
+        writes: bool = True,
+        protected: Callable[[str], bool] = lambda path: False,
+        on_decision: OnDecision | None = None,
+    ) -> None:
         self.counts: Counter[str] = Counter()
+        self.secrets = Secrets({})
         self._policy = policy
+        self._unasked = unasked or policy
         self._fill = fill
+        self._visit = visit
         self._writes = writes
+        self._protected = protected
+        self._on_decision = on_decision
         self._sessions: dict[str, Hands] = {}
         self._early: dict[str, deque[Update]] = {}
+        self._visited: deque[str] = deque(maxlen=EARLY_SESSIONS)
 
     def capabilities(self, *, withheld: Collection[str] = ()) -> dict[str, Any]:
         """The `clientCapabilities` of initialize: exactly what is served here, less the methods `withheld`."""
@@ -88,7 +117,7 @@ class Client:
             read_text_file="fs/read_text_file" not in withheld,
             write_text_file=self._writes,
             terminal=True,
-            elicitation=("form",) if self._fill is not None else (),
+            elicitation=[mode for mode, shown in (("form", self._fill), ("url", self._visit)) if shown is not None],
             notices=True,
         )
 
@@ -117,6 +146,8 @@ class Client:
 
     def end_turn(self, session_id: str) -> None:
         """What was granted for this turn is granted no longer."""
+        if session_id in self._sessions:
+            self._sessions[session_id].grants.clear()
 
     def heard(self, session_id: str) -> float:
         """When the agent last said something in this session; now, where it waits for something of ours."""
@@ -154,9 +185,9 @@ class Client:
         """Lets the policy decide; `cancelled` when the turn is."""
         hands = self._hands(params.session_id)
         known = hands.tool_calls.get(params.tool_call.tool_call_id)
-        act = act_of(params.session_id, params.options, params.tool_call, known)
+        act = self._act(hands, params.session_id, params.options, params.tool_call, known)
         async with _asking(hands, call, build.cancelled()):
-            return (await decide(act, self._policy)).outcome()
+            return (await self._decide(hands, act)).outcome()
 
     async def fs_read_text_file(self, params: "ReadTextFileRequest", call: Call) -> dict[str, Any]:
         """The text of a file inside the session's roots."""
@@ -167,14 +198,23 @@ class Client:
         """Replaces a file inside the session's roots."""
         if not self._writes:
             raise RpcError(METHOD_NOT_FOUND, "Writing files is not offered")
-        await self._hands(params.session_id).workspace.write(params.path, params.content)
+        hands = self._hands(params.session_id)
+        before = await _old_text(hands.workspace, params.path)
+        act = acts.writing(params.session_id, hands.workspace, params.path, before, params.content, self._protected)
+        await self._permit(hands, call, act, before, params.content)
+        await hands.workspace.write(params.path, params.content)
         return {}
 
     async def terminal_create(self, params: "CreateTerminalRequest", call: Call) -> dict[str, Any]:
-        """Starts a command and answers at once."""
-        terminals = self._hands(params.session_id).workspace.terminals
+        """Starts a command, when it is permitted, and answers at once."""
+        hands = self._hands(params.session_id)
         env = {variable.name: variable.value for variable in params.env}
-        terminal_id = terminals.create(
+        act = acts.running(
+            params.session_id, hands.workspace, [params.command, *params.args], params.cwd, env, self._protected
+        )
+        if act.kind != "read":
+            await self._permit(hands, call, act)
+        terminal_id = hands.workspace.terminals.create(
             params.command, params.args, env=env, cwd=params.cwd, output_limit=params.output_byte_limit
         )
         return {"terminalId": terminal_id}
@@ -202,21 +242,26 @@ class Client:
     async def elicitation_create(
         self, params: "ElicitationFormMode | ElicitationUrlMode | ElicitationOtherMode", call: Call
     ) -> dict[str, Any]:
-        """Shows a form; `cancel` when the turn is cancelled."""
-        if self._fill is None:
-            raise RpcError(METHOD_NOT_FOUND, "Forms are not offered")
-        from acp_wire.schema.elicitation import ElicitationFormMode
+        """Shows a form or an address; `cancel` when the turn is cancelled."""
+        if self._fill is None and self._visit is None:
+            raise RpcError(METHOD_NOT_FOUND, "Neither forms nor addresses are offered")
+        from acp_wire.schema.elicitation import ElicitationFormMode, ElicitationUrlMode
 
-        if not isinstance(params, ElicitationFormMode):
-            raise RpcError(INVALID_PARAMS, "Only the mode `form` is offered")
         hands = self._hands(params.session_id) if params.session_id is not None else None
         async with _asking(hands, call, build.elicitation_result("cancel")):
-            filled = await self._fill(params)
-        return build.elicitation_result(filled.action, filled.content if filled.action == "accept" else None)
+            if isinstance(params, ElicitationFormMode) and self._fill is not None:
+                filled = await self._fill(params)
+                self._note_review(hands, params, filled)
+                return build.elicitation_result(filled.action, filled.content if filled.action == "accept" else None)
+            if isinstance(params, ElicitationUrlMode) and self._visit is not None:
+                self._visited.append(params.elicitation_id)
+                return build.elicitation_result(await self._visit(params))
+        raise RpcError(INVALID_PARAMS, "That mode is not offered")
 
     def elicitation_complete(self, params: "CompleteElicitationNotification") -> None:
-        """Belongs to the URL mode, which is not offered."""
-        self.counts["elicitation.unknown"] += 1
+        """What an address was for is done; nobody waits for that, and unknown ids are nobody's."""
+        known = params.elicitation_id in self._visited
+        self.counts["elicitation.complete" if known else "elicitation.unknown"] += 1
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -234,6 +279,50 @@ class Client:
             return
         hands.on_update(update)
 
+    async def _decide(self, hands: Hands, act: Act, before: str | None = None, after: str | None = None) -> Decision:
+        """Lets the policy decide, where nothing that was granted in this turn covers the act, and keeps the record."""
+        if not act.asked and any(grant.covers(act, before, after) for grant in hands.grants):
+            decision = Decision(None, "granted in this turn", allowed=True, by="grant")
+        else:
+            decision = await decide(act, self._policy if act.asked else self._unasked)
+            if decision.allowed:
+                hands.grants.append(Grant(act, decision.by == "person"))
+        if self._on_decision is not None:
+            self._on_decision(audit.record(act, decision, self.secrets))
+        return decision
+
+    async def _permit(
+        self, hands: Hands, call: Call, act: Act, before: str | None = None, after: str | None = None
+    ) -> None:
+        """Raises `RpcError` unless an act that the agent is about to do through us may be done."""
+        if hands.cancelled:
+            raise RpcError(REQUEST_CANCELLED, "The turn was cancelled")
+        async with _asking(hands, call, None):
+            decision = await self._decide(hands, act, before, after)
+        if not decision.allowed:
+            raise RpcError(INVALID_PARAMS, f"PERMISSION_DENIED: {decision.reason}")
+
+    def _act(self, hands: Hands, session_id: str, options: Any, asked: Any, known: Any) -> Act:
+        workspace = hands.workspace
+        return act_of(
+            session_id,
+            options,
+            asked,
+            known,
+            root=workspace.roots[0],
+            protected=lambda path: acts.is_protected(workspace, path, self._protected),
+        )
+
+    def _note_review(self, hands: Hands | None, form: "ElicitationFormMode", filled: Filled) -> None:
+        """Whoever has reviewed a tool call has allowed it: its writes are not asked about again."""
+        known = hands.tool_calls.get(form.tool_call_id or "") if hands is not None else None
+        if hands is not None and known is not None and filled.action == "accept" and filled.approves:
+            act = self._act(hands, form.session_id or "", (), known, None)
+            hands.grants.append(Grant(act, by_person=True, reviewed=True))
+            if self._on_decision is not None:
+                decision = Decision(None, "reviewed", allowed=True, by="person")
+                self._on_decision(audit.record(act, decision, self.secrets))
+
     def _hands(self, session_id: str) -> Hands:
         try:
             return self._sessions[session_id]
@@ -242,6 +331,14 @@ class Client:
 
     def _terminal(self, params: "OfTerminal") -> Terminal:
         return self._hands(params.session_id).workspace.terminals.get(params.terminal_id)
+
+
+async def _old_text(workspace: Workspace, path: str) -> str | None:
+    """The text that is there, None where there is none that can be read."""
+    try:
+        return await workspace.read(path)
+    except RpcError:
+        return None
 
 
 def _answered(hands: Hands) -> None:
@@ -254,7 +351,7 @@ def _exit_status(ended: Exit) -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def _asking(hands: Hands | None, call: Call, if_cancelled: dict[str, Any]) -> AsyncIterator[None]:
+async def _asking(hands: Hands | None, call: Call, if_cancelled: dict[str, Any] | None) -> AsyncIterator[None]:
     """While the person is asked: a cancel answers for them, at once when the turn is cancelled already."""
     call.if_cancelled = if_cancelled
     if hands is None:  # a question that belongs to no session

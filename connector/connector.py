@@ -300,7 +300,7 @@ async def launch(
     """
     vendor, command = _started_by(agent)
     process = spawn(command, cwd=cwd, on_stderr=on_stderr)
-    secrets = Secrets({**environment.inherited(command.passed_on), **command.env})
+    secrets = client.secrets = Secrets({**environment.inherited(command.passed_on), **command.env})
     with _single_errors():
         async with anyio.create_task_group() as tasks:
             link = Link(command, vendor, process, client, tasks, limits or vendor.limits, secrets, on_event)

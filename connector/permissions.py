@@ -1,8 +1,8 @@
-"""What to answer when an agent asks for permission: one function, `decide`, and the policies that it asks.
+"""What to answer when an agent asks for permission, or acts without asking: one function, `decide`, and its policies.
 
 An option is chosen by its kind, never by its position. A policy's yes takes the one `allow_once`, its no the one
 `reject_once`, and where there is not exactly one, nothing: the answer is `cancelled`, which is never approval. Only a
-person who points at that very option can grant `allow_always`.
+person who points at that very option can grant `allow_always`, and only a person allows what is protected.
 """
 
 from collections import Counter
@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
+
+import anyio
 
 from acp_wire import build
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 PATH_ARGUMENTS = ("path", "paths", "file", "files", "file_path", "filePath", "filepath", "absolute_path", "abs_path")
 WINDOW_ARGUMENTS = ("line", "limit", "offset", "start_line", "end_line", "startLine", "endLine", "encoding")
 ARGV_ARGUMENTS = ("argv", "command", "cmd", "args")
+CWD_ARGUMENTS = ("cwd", "workdir", "directory", "dir_path")
+ANSWER_SECONDS = 300.0
 
 
 class Answer(Enum):
@@ -36,7 +40,9 @@ class Act:
     """What an agent is about to do, as far as its own words can be trusted.
 
     `kind` is the tool call's, or `execute` where that is missing or contradicted by the rest. `title` is for people and
-    decides nothing. `tool_call` holds everything known about the call, earlier updates included.
+    decides nothing. `tool_call` holds everything known about the call, earlier updates included. `root` is the
+    session's own directory, `cwd` where the command runs, `env` names the variables that it is given. `protected` says
+    that a path is one that a person has to be asked about, `asked` that the agent asked rather than just did it.
     """
 
     kind: str
@@ -46,22 +52,29 @@ class Act:
     title: str
     options: "tuple[PermissionOption, ...]"
     tool_call: "ToolCall | ToolCallUpdate"
+    root: str = ""
+    cwd: str = ""
+    env: tuple[str, ...] = ()
+    protected: bool = False
+    asked: bool = True
 
 
 @dataclass(frozen=True)
 class Decision:
-    """The chosen option, or None for `cancelled`, and the reason for a log."""
+    """The chosen option, or None for `cancelled`; whether that allows the act, who decided, and why."""
 
     option_id: str | None
     reason: str
+    allowed: bool = False
+    by: str = "policy"
 
     def outcome(self) -> dict[str, Any]:
         """The result of session/request_permission."""
         return build.cancelled() if self.option_id is None else build.selected(self.option_id)
 
 
-# Says yes, no or neither, or returns the id of the option that a person has picked.
-Policy = Callable[[Act], Awaitable[Answer | str]]
+# Says yes, no or neither, or returns the id of the option that a person has picked; None leaves it to the next policy.
+Policy = Callable[[Act], Awaitable[Answer | str | None]]
 
 
 async def decide(act: Act, policy: Policy) -> Decision:
@@ -70,17 +83,25 @@ async def decide(act: Act, policy: Policy) -> Decision:
     if not counted or "" in counted or max(counted.values()) > 1:
         return Decision(None, "the options have no ids that tell them apart")
     answer = await policy(act)
+    if isinstance(answer, str):
+        kinds = [option.kind for option in act.options if option.option_id == answer]
+        if not kinds:
+            return Decision(None, "an option was picked that was not offered", by="person")
+        return Decision(answer, f"picked {kinds[0]}", kinds[0].startswith("allow"), "person")
     if answer is Answer.CANCEL:
-        return Decision(None, "cancelled")
-    if isinstance(answer, Answer):
-        kind = "allow_once" if answer is Answer.ALLOW else "reject_once"
-        fitting = [option.option_id for option in act.options if option.kind == kind]
-        if len(fitting) == 1:
-            return Decision(fitting[0], f"by policy: {answer.value}")
-        return Decision(None, f"by policy: {answer.value}, but {len(fitting)} options are {kind}")
-    if answer in counted:
-        return Decision(answer, "picked by a person")
-    return Decision(None, "an option was picked that was not offered")
+        return Decision(None, "cancelled", by="person")
+    if answer is Answer.ALLOW and act.protected:
+        return _by_kind(act, "reject_once", "protected, and nobody was asked")
+    if answer is Answer.ALLOW:
+        return _by_kind(act, "allow_once", "by policy: allow")
+    return _by_kind(act, "reject_once", "by policy: refuse" if answer is Answer.REFUSE else "no policy allows it")
+
+
+def _by_kind(act: Act, kind: str, reason: str) -> Decision:
+    fitting = [option.option_id for option in act.options if option.kind == kind]
+    if len(fitting) == 1:
+        return Decision(fitting[0], reason, kind == "allow_once")
+    return Decision(None, f"{reason}, but {len(fitting)} options are {kind}")
 
 
 async def deny_all(act: Act) -> Answer:
@@ -93,11 +114,15 @@ async def allow_once(act: Act) -> Answer:
     return Answer.ALLOW
 
 
-def ask(person: Callable[[Act], Awaitable[str | None]]) -> Policy:
-    """Lets `person` pick an option's id; None means that nothing was picked."""
+def ask(person: Callable[[Act], Awaitable[str | None]], *, seconds: float | None = ANSWER_SECONDS) -> Policy:
+    """Lets `person` pick an option's id; None means that nothing was picked. No answer within `seconds` is a no."""
 
     async def asked(act: Act) -> Answer | str:
-        picked = await person(act)
+        picked = None
+        with anyio.move_on_after(seconds) as waiting:
+            picked = await person(act)
+        if waiting.cancelled_caught:
+            return Answer.REFUSE
         return Answer.CANCEL if picked is None else picked
 
     return asked
@@ -109,8 +134,13 @@ def allow_reads(inside: Callable[[str, str], bool], otherwise: Policy = deny_all
     `inside(session, path)` tells whether a path lies inside that session's roots, by descriptor.
     """
 
-    async def reads_allowed(act: Act) -> Answer | str:
-        if act.kind == "read" and act.paths and all(inside(act.session, path) for path in act.paths):
+    async def reads_allowed(act: Act) -> Answer | str | None:
+        if (
+            act.kind == "read"
+            and not act.protected
+            and act.paths
+            and all(inside(act.session, path) for path in act.paths)
+        ):
             return Answer.ALLOW
         return await otherwise(act)
 
@@ -122,10 +152,14 @@ def act_of(
     options: "Sequence[PermissionOption]",
     asked: "ToolCallUpdate",
     known: "ToolCall | ToolCallUpdate | None" = None,
+    *,
+    root: str = "",
+    protected: Callable[[str], bool] = lambda path: False,
 ) -> Act:
     """The act behind a permission request for `asked`, where `known` is what was said of that tool call before.
 
-    What one of them leaves out the other tells; where either contradicts a harmless kind, the act is `execute`.
+    What one of them leaves out the other tells; where either contradicts a harmless kind, the act is `execute`. A
+    command runs in `root` unless they say otherwise.
     """
     said = [call for call in (asked, known) if call is not None]
     kinds = {call.kind for call in said if call.kind is not None and "kind" in call.model_fields_set}
@@ -146,6 +180,9 @@ def act_of(
         title=next((call.title for call in said if call.title), ""),
         options=tuple(options),
         tool_call=asked if known is None else merged(known, asked),
+        root=root,
+        cwd=next((found for raw in inputs if (found := _cwd(raw))), root),
+        protected=any(map(protected, paths)),
     )
 
 
@@ -172,6 +209,11 @@ def _argv(raw: Any) -> tuple[str, ...]:
     if not isinstance(raw, Mapping):
         return ()
     return tuple(word for name in ARGV_ARGUMENTS for word in _strings(raw.get(name)))
+
+
+def _cwd(raw: Any) -> str:
+    told = [raw.get(name) for name in CWD_ARGUMENTS] if isinstance(raw, Mapping) else []
+    return next((one for one in told if isinstance(one, str)), "")
 
 
 def _strings(value: Any) -> list[str]:

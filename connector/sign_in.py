@@ -5,16 +5,20 @@ from typing import TYPE_CHECKING, Any
 
 from connector import environment
 from connector.process import Command
-from connector.vendors import SignIn
+from connector.vendors import SignIn, Vendor
 
 if TYPE_CHECKING:
     from acp_wire.schema.agent_capabilities import InitializeResponse
 
 
+UNKNOWN = Vendor("", "", ()).sign_in
+
+
 def hint(command: Command, sign_in: SignIn, agent: "InitializeResponse | None") -> str:
-    """What to do: what we know of this agent, then a line for each way that it offers itself."""
-    ways = [] if agent is None else [_way(command, method) for method in agent.auth_methods]
-    return "\n".join([f"Sign in first: {sign_in.run}.", *(["Its own ways:", *ways] if ways else [])])
+    """What to do: by its row, or, of an agent that we do not know, a line for each way that it offers itself."""
+    if sign_in != UNKNOWN or agent is None or not agent.auth_methods:
+        return f"Sign in first: {sign_in.run}."
+    return "\n".join(["Sign in first:", *(_way(command, method) for method in agent.auth_methods)])
 
 
 def without_a_person(sign_in: SignIn) -> list[str]:

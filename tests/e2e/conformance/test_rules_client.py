@@ -29,7 +29,7 @@ def fixture(
 ) -> AbstractAsyncContextManager[Connector]:
     """One of the agents of the fixtures, driven by the connector."""
     command = Command(name, [sys.executable, str(AGENTS / f"{name}.py"), *arguments])
-    return launch(command, client or Client(), cwd=str(cwd), limits=LIMITS, **more)
+    return launch(command, client or Client(policy=allow_once), cwd=str(cwd), limits=LIMITS, **more)
 
 
 async def answers(cwd: Path, *steps: list[Any], client: Client | None = None) -> list[Json]:

@@ -1,0 +1,69 @@
+"""What was allowed in a running turn: the same act needs no second question until the turn ends."""
+
+import posixpath
+import shlex
+from dataclasses import dataclass
+
+from connector.permissions import Act
+
+CHANGES = ("edit", "delete", "move")
+SHELLS = ("sh", "bash", "dash", "zsh")
+SCRIPT_FLAGS = ("-c", "-lc")
+
+
+@dataclass(frozen=True)
+class Grant:
+    """An allowed act. `by_person` covers what is protected too; `reviewed` whatever is written to its paths."""
+
+    act: Act
+    by_person: bool
+    reviewed: bool = False
+
+    def covers(self, act: Act, before: str | None = None, after: str | None = None) -> bool:
+        """Whether `act`, which turns a file's text `before` into `after` where it writes one, is what was allowed."""
+        if act.session != self.act.session or (act.protected and not self.by_person):
+            return False
+        if act.kind == "execute":
+            return not act.env and act.cwd == self.act.cwd and self._same_command(act.argv)
+        makes_directory = act.kind == "edit" and after is None
+        if act.kind not in CHANGES or not all(self._has(path, above=makes_directory) for path in act.paths):
+            return False
+        if after is None or self.reviewed:
+            return self.act.kind in CHANGES or self.reviewed
+        return self._shown(act.paths[0], before or "", after)
+
+    def _same_command(self, argv: tuple[str, ...]) -> bool:
+        allowed = self.act.argv
+        if not allowed or argv == allowed:
+            return bool(allowed)
+        if len(allowed) > 1:
+            return False
+        # One string is a script, which agents hand to a shell, or split themselves.
+        if len(argv) == 3 and argv[0] in SHELLS and argv[1] in SCRIPT_FLAGS:
+            return argv[2] == allowed[0]
+        try:
+            return list(argv) == shlex.split(allowed[0])
+        except ValueError:
+            return False
+
+    def _has(self, path: str, *, above: bool) -> bool:
+        """Whether it is one of its paths, or a directory above one where that will do."""
+        known = [posixpath.normpath(one) for one in self.act.paths]
+        return path in known or (above and any(one.startswith(f"{path}/") for one in known))
+
+    def _shown(self, path: str, before: str, after: str) -> bool:
+        """Whether the diffs that the person saw make `after` of `before`: whole files, or one passage after another."""
+        diffs = [item for item in self.act.tool_call.content or () if item.type == "diff" and item.path == path]
+        if not diffs:
+            return self.act.kind in CHANGES
+        text, wanted = _lines(before), _lines(after)
+        for diff in diffs:
+            if _lines(diff.new_text) == wanted:
+                return True
+            if diff.old_text:
+                text = text.replace(_lines(diff.old_text), _lines(diff.new_text), 1)
+        return text == wanted
+
+
+def _lines(text: str) -> str:
+    return text.replace("\r\n", "\n").rstrip("\n")
