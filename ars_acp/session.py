@@ -57,6 +57,10 @@ SUMMARY = "This conversation was summed up, because it had become long. What was
 UNDERSTOOD = {"role": "assistant", "content": "I know where we are."}
 
 
+class Unreadable(Exception):
+    """A stored session that this version cannot take up. Its text is one line, fit for a person."""
+
+
 class History:
     """The model's messages, folded from the entries: OpenAI chat format, oldest first, without the system prompt."""
 
@@ -299,7 +303,10 @@ class Session:
             await self._idle.wait()
 
     def fold(self, why: str = "the agent's process ended") -> None:
-        """Takes up a stored log; what was left open, by reason of `why`, is closed, so that a model accepts it."""
+        """Takes up a stored log; what was left open, by reason of `why`, is closed, so that a model accepts it.
+
+        Raises `Unreadable` before anything is written, and `event_log.LogError`.
+        """
         if taken_back := self._fold_all(()):
             self._fold_all(taken_back)
         self.sent = self.log.last
@@ -311,14 +318,20 @@ class Session:
     def _fold_all(self, taken_back: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         """Folds the log anew, without what was `taken_back`; returns what rewinds there are."""
         self.history, self.facts = History(), Facts()
-        found = []
-        for number, entry in self.log.read():
-            if entry["type"] == "rewind":
-                found.append((entry["to"], entry["through"]))
-            if stands(number, taken_back):
-                self._apply(entry)
-            else:
-                self.facts.apply_taken_back(entry)
+        found, number = [], 0
+        try:
+            for number, entry in self.log.read():
+                kind = entry["type"]
+                if kind == "rewind":
+                    found.append((entry["to"], entry["through"]))
+                elif kind == "session" and entry["version"] > VERSION:
+                    raise Unreadable(f"it is of a newer version of ARS ({entry['version']}); this one reads {VERSION}")
+                if stands(number, taken_back):
+                    self._apply(entry)
+                else:
+                    self.facts.apply_taken_back(entry)
+        except (LookupError, TypeError, AttributeError) as exc:
+            raise Unreadable(f"entry {number} is not as this version of ARS writes it") from exc
         return found
 
     def rewind(self, to: int, through: int) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from acp_wire import build
 from acp_wire.errors import INTERNAL_ERROR, INVALID_PARAMS, NOT_FOUND, RpcError
 from ars_acp.errors import invalid_message, session_held
-from ars_acp.session import Session, new_session_id, opening_entry
+from ars_acp.session import Session, Unreadable, new_session_id, opening_entry
 from event_log.errors import LogError, LogHeld, LogNameInvalid, LogNotFound
 
 if TYPE_CHECKING:
@@ -57,10 +57,14 @@ class Sessions:
             entries = [entry for _, entry in (await self._stored(session_id)).read()]
             fork_id = new_session_id()
             fork = Session(fork_id, await self._store.create(fork_id), mode)
-            fork.log.append(entries)
-            fork.fold("this conversation was forked meanwhile")
-            fork.record(opening_entry(cwd, directories, fork.mode))
-            fork.log.rest()
+            try:
+                fork.log.append(entries)
+                fork.fold("this conversation was forked meanwhile")
+                fork.record(opening_entry(cwd, directories, fork.mode))
+                fork.log.rest()
+            except (LogError, Unreadable):
+                await self._store.delete(fork_id)
+                raise
         self.active[fork.id] = fork
         return fork
 
@@ -174,6 +178,8 @@ def log_errors_told() -> Iterator[None]:
         raise
     except LogHeld as exc:
         raise session_held(exc.name, exc.owner) from None
+    except Unreadable as exc:
+        raise RpcError(INTERNAL_ERROR, f"The session cannot be opened: {exc}") from None
     except LogError as exc:
         raise RpcError(INTERNAL_ERROR, f"The session's log cannot be used: {exc}") from None
 

@@ -93,6 +93,8 @@ class JsonlFile:
             if self._torn:
                 self._mend(file)
             written = file.write(data)
+            if written != len(data):  # the rest is refused, and by that we learn why
+                written += file.write(data[written:])
         except OSError as error:
             self._undo()
             raise failed("cannot write to the log", error) from error
