@@ -99,7 +99,7 @@ def _serve(chosen: dict[str, Any]) -> int:
         from ars_acp.catalog import Catalog
 
         Catalog(settings.models_file)  # a wrong one is told of now
-    store = open_sessions(settings)
+    store = open_sessions(settings, lambda line: log.warning("store.told", line=line))
     try:
         code = anyio.run(_run, settings, store, partial(load, chosen), log)
     except Exception as exc:  # the boundary: whole to the log, one line to whoever reads stderr
@@ -210,7 +210,12 @@ def _parser() -> "argparse.ArgumentParser":
     parser.add_argument("--version", action="version", version=f"ars-acp {__version__}")
     parser.add_argument("--script", metavar="FILE", help="play a scripted model instead of calling one")
     parser.add_argument("--mode", choices=["ask", "accept-edits", "read-only", "full"], help="what needs permission")
-    parser.add_argument("--store", metavar="URL", help="where sessions are kept: memory:, jsonl:/directory")
+    parser.add_argument(
+        "--store",
+        metavar="URL",
+        help="where sessions are kept: memory:, jsonl:/directory, redis://host, postgresql://host/database; one with a"
+        " password belongs into ARS_STORE, as others can read command lines",
+    )
     parser.add_argument("--log-file", metavar="FILE", help="the log goes here instead of stderr")
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"])
     return parser

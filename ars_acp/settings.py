@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from ars_acp.errors import SettingsError
 from ars_acp.redact import redact
@@ -205,7 +205,18 @@ def load(arguments: Mapping[str, Any], environment: Mapping[str, str] | None = N
         chosen["models_file"] = str(users)
     settings = checked(chosen)
     redact.add(settings.api_key.value if settings.api_key else None)
+    for password in _passwords(settings.store):
+        redact.add(password)
     return settings
+
+
+def _passwords(store: str | None) -> set[str]:
+    """The password in a store's URL, as it stands there and as it is."""
+    try:
+        password = urlsplit(store or "").password or ""
+    except ValueError:  # no URL; the store says so
+        password = ""
+    return {password, unquote(password)}
 
 
 def unknown_names(environment: Mapping[str, str] | None = None) -> list[str]:
@@ -243,13 +254,18 @@ def _usable(address: str) -> bool:
     return named and parts.scheme in ("http", "https") and address.isprintable() and " " not in address
 
 
-def open_sessions(settings: Settings) -> "Store":
-    """The store of the settings. Raises `SettingsError` where it cannot be opened."""
+def open_sessions(settings: Settings, tell: Callable[[str], None] = lambda line: None) -> "Store":
+    """The store of the settings; `tell` gets a line where there is something to know of it later.
+
+    Raises `SettingsError` where it cannot be opened.
+    """
     from event_log.errors import LogError
-    from event_log.stores import open_store
+    from event_log.stores import SERVERS, open_store
 
     try:
-        return open_store(settings.store_url(), (settings.takes_over or "").split())
+        url = settings.store_url()
+        beside = str(state_directory() / "wal") if url.partition(":")[0] in SERVERS else ""
+        return open_store(url, (settings.takes_over or "").split(), beside, tell)
     except (LogError, ValueError, OSError) as exc:
         raise SettingsError(f"setting store: {exc}") from None
 

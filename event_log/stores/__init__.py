@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from importlib import import_module
 from typing import Any, Protocol, cast
 
@@ -73,30 +73,30 @@ class Store(Protocol):
         """Close all logs that are ours, so that others can claim them at once, and let `run` end."""
 
 
-def open_store(url: str, takes_over: Collection[str] = (), beside: str = "") -> Store:
+def open_store(
+    url: str, takes_over: Collection[str] = (), beside: str = "", tell: Callable[[str], None] = lambda line: None
+) -> Store:
     """The store that a URL names. Raises StoreInvalid.
 
     It is `memory:`, `jsonl:/an/absolute/directory`, or a server's: `redis://`, `rediss://` or `postgresql://`, then
     `user:password@host:port/database`. A server's has local files in a directory of its own in `beside`.
-    `takes_over` names owners whom whoever started us knows to be dead, by id or as `host:pid`.
+    `takes_over` names owners whom whoever started us knows to be dead, by id or as `host:pid`. `tell` gets what a
+    person should know of the store in the course of time, a line each.
     """
     scheme, colon, rest = url.partition(":")
     if colon and scheme in SERVERS:
-        return _mirrored(scheme, url, takes_over, beside)
+        if not os.path.isabs(beside):
+            raise StoreInvalid("a store on a server wants an absolute directory for its local files")
+        from event_log.stores.address import parse
+        from event_log.stores.mirrored import MirroredStore
+
+        address = parse(url)
+        directory = os.path.join(beside, address.directory)
+        return MirroredStore(_load(SERVERS[scheme])(address), directory, takes_over, tell)
     if not colon or scheme not in STORES:
         known = ", ".join([*(f"{name}:" for name in STORES), *(f"{name}://" for name in SERVERS)])
         raise StoreInvalid(f"a store is named by a URL that starts with one of {known}")
     return cast(Store, _load(STORES[scheme])(rest, takes_over))
-
-
-def _mirrored(scheme: str, url: str, takes_over: Collection[str], beside: str) -> Store:
-    from event_log.stores.address import parse
-    from event_log.stores.mirrored import MirroredStore
-
-    if not os.path.isabs(beside):
-        raise StoreInvalid("a store on a server wants an absolute directory for its local files")
-    address = parse(url)
-    return MirroredStore(_load(SERVERS[scheme])(address), os.path.join(beside, address.directory), takes_over)
 
 
 def _load(named: str) -> Any:

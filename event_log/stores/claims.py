@@ -33,15 +33,16 @@ class Claim(NamedTuple):
 class Claims:
     """Of one store in one directory. Raises OSError where the directory cannot be used."""
 
-    def __init__(self, directory: str, takes_over: Collection[str] = ()) -> None:
+    def __init__(self, directory: str, takes_over: Collection[str] = (), owner: Owner | None = None) -> None:
         self._directory = directory
         self._takes_over = takes_over
+        self._owner = owner
         self._lock_path = os.path.join(directory, ".lock")
 
     @cached_property
     def owner(self) -> Owner:
         """Who we are."""
-        return new_owner()
+        return self._owner or new_owner()
 
     @asynccontextmanager
     async def locked(self) -> AsyncIterator[None]:

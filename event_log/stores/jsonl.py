@@ -29,12 +29,12 @@ class JsonlStore:
     the disk keeps up.
     """
 
-    def __init__(self, directory: str, takes_over: Collection[str] = ()) -> None:
+    def __init__(self, directory: str, takes_over: Collection[str] = (), owner: Owner | None = None) -> None:
         directory = os.path.expanduser(directory)
         if not os.path.isabs(directory):
             raise StoreInvalid("the jsonl store wants an absolute directory: jsonl:/path/to/it")
         self.directory = os.path.abspath(directory)
-        self._claims = Claims(self.directory, takes_over)
+        self._claims = Claims(self.directory, takes_over, owner)
         self._open: WeakValueDictionary[str, Log] = WeakValueDictionary()
         self._held: dict[str, Log] = {}
         self._leaving: dict[str, Claim] = {}  # given up, but for the lock that another process had
@@ -61,7 +61,7 @@ class JsonlStore:
             self._release()
 
     async def create(self, name: str) -> Log:
-        path = self._path(name)
+        path = self.path(name)
         try:
             os.makedirs(self.directory, mode=0o700, exist_ok=True)
         except OSError as error:
@@ -83,7 +83,7 @@ class JsonlStore:
         return log
 
     async def open(self, name: str) -> Log:
-        path = self._path(name)
+        path = self.path(name)
         log = self._open.get(name)
         if log is None or log.closed:
             log = self._keep(Log(name, JsonlRecords(self, JsonlFile(name, path)), 0))
@@ -128,11 +128,11 @@ class JsonlStore:
         found = []
         for name in await self.names():
             with suppress(FileNotFoundError):  # deleted meanwhile
-                found.append((os.stat(self._path(name)).st_mtime_ns, name))
+                found.append((os.stat(self.path(name)).st_mtime_ns, name))
         return sorted(found, reverse=True)
 
     async def delete(self, name: str) -> None:
-        path = self._path(name)
+        path = self.path(name)
         try:
             async with self._claims.locked():
                 self._claims.check_free(name)
@@ -193,7 +193,8 @@ class JsonlStore:
         if self._leaving and self._claims.release(self._leaving):
             self._leaving.clear()
 
-    def _path(self, name: str) -> str:
+    def path(self, name: str) -> str:
+        """The file of the log of that name, which may not be there. Raises LogNameInvalid."""
         check_name(name)
         return os.path.join(self.directory, name + _SUFFIX)
 

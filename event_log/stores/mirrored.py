@@ -7,9 +7,8 @@ host has the lease, its file is the server's log gone further; once another host
 log, and what only we have is kept aside in `<name>.orphaned`.
 """
 
-import logging
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import cached_property
 from typing import cast
@@ -17,37 +16,41 @@ from weakref import WeakValueDictionary
 
 import anyio
 
-from event_log.encoding import decode
-from event_log.errors import LogClosed, LogDamaged, LogError, LogHeld, LogLost, LogNotFound
+from event_log.errors import LogClosed, LogError, LogHeld, LogLost, LogNotFound
 from event_log.log import Log
 from event_log.owner import Owner
 from event_log.stores import BEAT_SECONDS, check_name
+from event_log.stores.agreement import agreeing, follow
 from event_log.stores.jsonl import JsonlStore
 from event_log.stores.jsonl_file import failed
 from event_log.stores.mirror import Mirror, MirrorRecords
-from event_log.stores.server import REACH_SECONDS, Fenced, Holder, Lease, Server, ServerUnreachable, count
+from event_log.stores.server import REACH_SECONDS, Fenced, Holder, Lease, Server, ServerUnreachable
 from event_log.stores.tail import Tail
 
 _GROUP_SECONDS = 0.02  # what is written this long after the first new line goes to the server with it
 _PAUSE_SECONDS = (0.05, 0.5)  # the first and the longest one before the server is tried again
 _END_SECONDS = 0.1  # how long the end of the program waits for the server to take what it lacks
 
-_log = logging.getLogger("event_log")
-
 
 class MirroredStore:
     """A Store. Written means: write(2) to a local file has taken it; the server has it soon after.
 
-    `owner` is who we are to other hosts; it is for tests to be another one.
+    `tell` gets one line about what somebody should know. `owner` is who we are to other hosts, for tests to be others.
     """
 
     def __init__(
-        self, server: Server, directory: str, takes_over: Collection[str] = (), owner: Owner | None = None
+        self,
+        server: Server,
+        directory: str,
+        takes_over: Collection[str] = (),
+        tell: Callable[[str], None] = lambda line: None,
+        owner: Owner | None = None,
     ) -> None:
         self._server = server
-        self._files = JsonlStore(directory, takes_over)
+        self._tell = tell
+        self._files = JsonlStore(directory, takes_over, owner)
         self._takes_over = takes_over
-        self._owner = owner or self._files.owner
+        self.owner = self._files.owner
         self._open: WeakValueDictionary[str, Log] = WeakValueDictionary()
         self._mirrors: dict[str, Mirror] = {}
         self._changed: dict[Mirror, None] = {}  # those that something may have to be done about, in order
@@ -87,24 +90,24 @@ class MirroredStore:
             raise LogLost(log.name) if log.lost else LogClosed(log.name)
         if log.fence:
             return
-        records = _records(log)
-        if records.local.closed:
-            records.local = await self._files.open(log.name)
         before = self._mirrors.get(log.name)  # one that was closed a moment ago, or found unfinished
-        await self._files.claim(records.local)
-        try:
-            async with before.busy if before else anyio.Lock():
+        async with before.busy if before else anyio.Lock():
+            records = _records(log)
+            if records.local.closed:
+                records.local = await self._files.open(log.name)
+            await self._files.claim(records.local)
+            try:
                 lease, fence = await self._take(log.name, records.local.fence)
                 ours = await self._is_ours(lease, records.local)
                 if not ours:
-                    records.local = await self._follow_server(records.local)
-        except BaseException:
-            records.local.close()
-            raise
-        mirror = self._hold(log, records.local)
-        mirror.fence, mirror.registered = fence, True
-        mirror.tail.seek(lease.last if lease and ours else 0 if ours else mirror.last)
-        log.stands(mirror.last, fence)
+                    records.local = await follow(self._server, self._files, records.local, self._tell)
+            except BaseException:
+                records.local.close()
+                raise
+            mirror = self._hold(log, records.local)
+            mirror.fence, mirror.registered = fence, True
+            mirror.tail.seek(mirror.last if not ours else lease.last if lease else 0)
+            log.stands(mirror.last, fence)
 
     async def names(self) -> list[str]:
         return [name for _, name in await self.recent()]
@@ -170,17 +173,18 @@ class MirroredStore:
             await anyio.sleep(_GROUP_SECONDS)
             self._wanted = anyio.Event()
             try:
-                await self._push_changed()
+                await self.push()
                 if pause > shortest:
-                    _log.warning("the store at %s is reached again", self._server.shown)
+                    self._tell(f"the store at {self._server.shown} is reached again")
                 pause = shortest
             except ServerUnreachable as error:
                 if pause == shortest:
-                    _log.warning("%s; going on with local files", error)
+                    self._tell(f"{error}; it is written to local files meanwhile")
                 await anyio.sleep(pause)
                 pause = min(2 * pause, longest)
 
-    async def _push_changed(self) -> None:
+    async def push(self) -> None:
+        """Bring to the server what it lacks by now. Raises ServerUnreachable."""
         changed, self._changed = list(self._changed), {}
         while changed:
             try:
@@ -229,10 +233,11 @@ class MirroredStore:
                 except LogError as error:
                     self._tell_stuck(error)
                 else:
-                    self._want(self._mirror(local))
+                    if name not in self._mirrors and name not in self._open:  # by now
+                        self._want(self._mirror(local))
 
     def _tell_stuck(self, error: LogError) -> None:
-        _log.warning("what the store at %s lacks stays here: %s", self._server.shown, error)
+        self._tell(f"what the store at {self._server.shown} lacks stays here: {error}")
 
     async def _push(self, mirror: Mirror) -> None:
         async with mirror.busy:
@@ -346,7 +351,9 @@ class MirroredStore:
         if lease.holder.place != self._me.place or lease.last > local.last:
             return False
         # A file that was not written since this machine started may have lost what the disk did not have yet.
-        return lease.holder.owner.boot == self._owner.boot or await self._agreeing(local, lease.last) == lease.last
+        if lease.holder.owner.boot == self.owner.boot:
+            return True
+        return await agreeing(self._server, self._files, local, lease.last) == lease.last
 
     # What a log is
 
@@ -376,59 +383,15 @@ class MirroredStore:
         except LogNotFound:
             local = await self._files.create(name)
         try:
-            local = await self._follow_server(local)
+            local = await follow(self._server, self._files, local, self._tell)
         finally:
             local.close()
-
-    async def _follow_server(self, local: Log) -> Log:
-        """As `_pull`, with a log that we hold; returns the one that we hold then."""
-        agreeing = await self._agreeing(local, local.last)
-        if agreeing < local.last:
-            self._set_aside(local, agreeing)
-            await self._files.delete(local.name)
-            local = await self._files.create(local.name)
-        while lines := await self._server.read(local.name, local.last):
-            entries = [decode(line) for line in lines.splitlines()]
-            if entries[0][0] != local.last + 1:
-                raise LogDamaged(local.name, "the server lacks an entry", number=local.last + 1, offset=0)
-            local.append([entry for _, entry in entries])
-        return local
-
-    async def _agreeing(self, local: Log, last: int) -> int:
-        """How many entries of the local file, up to `last`, are the server's too."""
-        tail = Tail(self._path(local.name))
-        while tail.number < last and (theirs := await self._server.read(local.name, tail.number)):
-            ours = tail.next(min(last, tail.number + count(theirs)))
-            for their_line, line in zip(theirs.splitlines(True), ours.splitlines(True), strict=False):
-                if their_line != line:
-                    return tail.number
-                tail.take(line)
-        return tail.number
-
-    def _set_aside(self, local: Log, agreeing: int) -> None:
-        """Keep what only we have of a log that went on elsewhere."""
-        path = os.path.join(self._files.directory, f"{local.name}.orphaned")
-        tail = Tail(self._path(local.name))
-        tail.seek(agreeing)
-        try:
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "ab") as file:
-                while lines := tail.next(local.last):
-                    file.write(lines)
-                    tail.take(lines)
-        except OSError as error:
-            raise failed("cannot keep what was written here only", error) from error
-        _log.warning(
-            "the log %s went on elsewhere: %d entries that only this host had are kept in %s",
-            local.name,
-            local.last - agreeing,
-            path,
-        )
 
     # Small things
 
     @cached_property
     def _me(self) -> Holder:
-        return Holder(self._owner, self._place())
+        return Holder(self.owner, self._place())
 
     def _place(self) -> str:
         """What tells our directory from all others, made with it."""
@@ -436,7 +399,7 @@ class MirroredStore:
         try:
             os.makedirs(self._files.directory, mode=0o700, exist_ok=True)
             with suppress(FileExistsError):
-                made = f"{path}.{self._owner.id}"
+                made = f"{path}.{self.owner.id}"
                 with open(made, "x") as file:
                     file.write(os.urandom(8).hex())
                 try:
@@ -469,7 +432,7 @@ class MirroredStore:
         before = self._mirrors.get(local.name)
         if before is not None:
             self._drop(before)
-        mirror = self._mirrors[local.name] = Mirror(local, Tail(self._path(local.name)), new=new)
+        mirror = self._mirrors[local.name] = Mirror(local, Tail(self._files.path(local.name)), new=new)
         return mirror
 
     def _drop(self, mirror: Mirror) -> None:
@@ -491,9 +454,6 @@ class MirroredStore:
     def _unmark(self, name: str) -> None:
         with suppress(OSError):
             os.unlink(self._mark(name))
-
-    def _path(self, name: str) -> str:
-        return os.path.join(self._files.directory, f"{name}.jsonl")
 
 
 def _records(log: Log) -> MirrorRecords:

@@ -65,8 +65,10 @@ class PostgresServer:
     def __init__(self, address: Address) -> None:
         self.shown = address.shown
         self._address = address
-        self._pool: Any = None
-        self._opening = anyio.Lock()
+        # Not asyncpg's own pool: that asks the server to reset a connection each time that it is given back.
+        self._idle: list[Any] = []
+        self._free = anyio.Semaphore(_CONNECTIONS)
+        self._tables_made = False
         self._errors: tuple[type[Exception], ...] = ()
 
     async def lease(self, name: str) -> Lease | None:
@@ -123,35 +125,14 @@ class PostgresServer:
             await db.execute("delete from ars_owners where id = $1 or seen_at < now() - interval '1 day'", holder.id)
 
     async def aclose(self) -> None:
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.terminate()
-
-    async def _open(self) -> Any:
-        """The pool, made once, and the tables."""
-        # Its package takes a twentieth of a second to load.
-        await anyio.to_thread.run_sync(import_module, "asyncpg")
-        import asyncpg
-
-        async with self._opening:
-            if self._pool is None:
-                self._errors = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-                pool = await asyncpg.create_pool(
-                    self._address.url, min_size=0, max_size=_CONNECTIONS, timeout=REACH_SECONDS
-                )
-                try:
-                    await pool.execute(_TABLES)
-                except BaseException:
-                    pool.terminate()
-                    raise
-                self._pool = pool
-            return self._pool
+        while self._idle:
+            self._idle.pop().terminate()
 
     @asynccontextmanager
     async def _reaching(self, seconds: float = REACH_SECONDS) -> AsyncIterator[Any]:
         try:
             with anyio.fail_after(seconds):
-                async with (self._pool or await self._open()).acquire() as connection:
+                async with self._free, self._connection() as connection:
                     yield connection
         except TimeoutError:
             raise ServerUnreachable(self.shown, f"no answer within {seconds:g} s") from None
@@ -161,3 +142,35 @@ class PostgresServer:
             raise ServerUnreachable(self.shown, reason(error, self._address.password)) from None
         except (ValueError, TypeError):
             raise ServerUnreachable(self.shown, "its URL says something that asyncpg cannot use") from None
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        """One that is free, or a new one; it goes when anything goes wrong with it."""
+        connection = None
+        while self._idle and (connection is None or connection.is_closed()):
+            connection = self._idle.pop()
+        if connection is None or connection.is_closed():
+            connection = await self._connect()
+        try:
+            yield connection
+        except BaseException:
+            connection.terminate()
+            self._tables_made = False  # somebody may have taken them away
+            raise
+        self._idle.append(connection)
+
+    async def _connect(self) -> Any:
+        # Its package takes a twentieth of a second to load.
+        await anyio.to_thread.run_sync(import_module, "asyncpg")
+        import asyncpg
+
+        self._errors = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+        connection = await asyncpg.connect(self._address.url, timeout=REACH_SECONDS)
+        try:
+            if not self._tables_made:
+                await connection.execute(_TABLES)
+                self._tables_made = True
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection

@@ -159,10 +159,9 @@ async def space(url: str) -> AsyncIterator[str]:
     """A URL for logs that nobody else sees on the server, and that are gone at the end."""
     name = f"test_{os.urandom(6).hex()}"
     if url.startswith("redis:"):
-        yield f"{url}?prefix={name}:"
-        async with Redis.from_url(url) as redis:
-            if keys := [key async for key in redis.scan_iter(match=f"{name}:*", count=10_000)]:
-                await redis.delete(*keys)
+        url = f"{url}?prefix={name}:"
+        yield url
+        await forget(url)
         return
     database = await asyncpg.connect(url)
     try:
@@ -171,3 +170,16 @@ async def space(url: str) -> AsyncIterator[str]:
         await database.execute(f"set client_min_messages to warning; drop schema {name} cascade")
     finally:
         await database.close()
+
+
+async def forget(url: str) -> None:
+    """Have the server lose all logs of a space."""
+    if not url.startswith("redis:"):
+        database = await asyncpg.connect(url)
+        await database.execute("truncate ars_logs, ars_entries, ars_owners")
+        await database.close()
+        return
+    address, _, prefix = url.partition("?prefix=")
+    async with Redis.from_url(address) as redis:
+        if keys := [key async for key in redis.scan_iter(match=f"{prefix}*", count=10_000)]:
+            await redis.delete(*keys)

@@ -21,6 +21,8 @@ HOMES = {
     "starlette": "ars_gateway/",
     "jsonrpcserver": "acp_wire/",
     "structlog": "ars_acp/log.py",
+    "redis": "event_log/stores/redis.py",
+    "asyncpg": "event_log/stores/postgres.py",
     "mcp": "ars_acp/mcp_client.py",
     "mcp_types": "ars_acp/mcp_client.py",
 }
