@@ -40,6 +40,7 @@ TOLD_CHARACTERS = 500
 # More of the peer's requests at once are refused; a peer that sends on while it leaves more bytes unread is left.
 IN_FLIGHT_LIMIT = 10_000
 UNREAD_LIMIT = 4 * framing.LINE_LIMIT
+NOISE_BYTES = 1024
 Id = int | str | None
 
 
@@ -94,6 +95,9 @@ class Connection:
     `received(call)` is called by the reader before the request's task starts, and may raise `RpcError`; its optional
     `closed()` when the other end has closed. `on_event(name, fields)` is told of every request in and out and of
     everything that was refused or ignored.
+
+    With `on_noise` a line that is nothing like a message (no JSON object, or one with neither `jsonrpc` nor `id`) is
+    not answered: its beginning is handed over. A client wants that, as programs print.
     """
 
     def __init__(
@@ -106,6 +110,7 @@ class Connection:
         in_flight_limit: int = IN_FLIGHT_LIMIT,
         unread_limit: int = UNREAD_LIMIT,
         on_event: Callable[[str, dict[str, Any]], None] | None = None,
+        on_noise: Callable[[bytes], None] | None = None,
     ) -> None:
         self.stream = stream
         self.counts: Counter[str] = Counter()
@@ -115,6 +120,7 @@ class Connection:
         self._received: Callable[[Call], None] | None = getattr(handlers, "received", None)
         self._peer_closed: Callable[[], None] | None = getattr(handlers, "closed", None)
         self._on_event = on_event
+        self._on_noise = on_noise
         self._ids = itertools.count(1)
         self._pending: dict[int, _Waiting] = {}
         self._late: dict[int, Callable[[Any], Any]] = {}
@@ -256,10 +262,14 @@ class Connection:
             return
         if not line or line.isspace():
             return
+        beginning = bytes(line[:NOISE_BYTES]) if self._on_noise is not None else b""  # decoding may empty the line
         try:
             message = framing.decode(line)
         except framing.NotJson as why:
-            self._refuse(None, RpcError(errors.PARSE_ERROR, f"Parse error: {why}"))
+            if not self._is_noise(None, beginning):
+                self._refuse(None, RpcError(errors.PARSE_ERROR, f"Parse error: {why}"))
+            return
+        if self._is_noise(message, beginning):
             return
         if type(message) is not dict:
             what = "Batches are not part of ACP" if type(message) is list else "A message is a JSON object"
@@ -272,6 +282,13 @@ class Connection:
             self._take_request(Call(message["id"], message["method"], message.get("params")), tasks)
         else:
             self._take_notification(message["method"], message.get("params"))
+
+    def _is_noise(self, message: Any, beginning: bytes) -> bool:
+        if self._on_noise is None or (type(message) is dict and ("jsonrpc" in message or "id" in message)):
+            return False
+        self.counts["message.noise"] += 1
+        self._on_noise(beginning)
+        return True
 
     def _take_answer(self, message: dict[str, Any]) -> None:
         request_id = message.get("id")

@@ -23,6 +23,7 @@ from connector.errors import (
     SignInNeeded,
 )
 from connector.limits import Limits
+from connector.noise import Noise
 from connector.process import AgentProcess, Command
 from connector.secrets import Secrets
 from connector.vendors import Vendor
@@ -63,12 +64,15 @@ class Link:
         self.agent: InitializeResponse
         self._secrets = secrets
         self._given_up = ""
-        self._connection = Connection(process.stream, client, CLIENT_SIDE, on_event=on_event)
+        self.noise = Noise(secrets.hide, on_event)
+        self._connection = Connection(process.stream, client, CLIENT_SIDE, on_event=on_event, on_noise=self.noise.heard)
         tasks.start_soon(self._connection.serve)
 
     def stderr_tail(self) -> str:
-        """The end of what the agent has written on stderr, secrets taken out."""
-        return self._secrets.hide(self.process.stderr_tail())
+        """The end of what the agent has written on stderr, and on stdout beside its messages; secrets taken out."""
+        printed = self.noise.tail()
+        told = (self.process.stderr_tail(), printed and f"On stdout, beside its messages:\n{printed}")
+        return self._secrets.hide("\n".join(filter(None, told)))
 
     def offered(self, capability: str) -> bool:
         """Whether the agent has said that it can do `capability`, a dotted path in `agentCapabilities`."""

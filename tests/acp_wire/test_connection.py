@@ -354,3 +354,19 @@ async def test_lone_surrogates_cross_in_both_directions() -> None:
         client.may_answer.set()
         answer = await agent_end.request(methods.FS_READ_TEXT_FILE, reading("/\ud800x"))
         assert answer.content == "/\ud800x"
+
+
+@pytest.mark.parametrize("cut", [False, True])
+async def test_what_is_nothing_like_a_message_can_be_heard_instead_of_answered(cut: bool) -> None:
+    printed = [b"Loaded.", b"[]", b"1", b"null", b'{"level":"info"}', b'{"half"', b"y" * 5000]
+    heard: list[bytes] = []
+    async with serving(on_noise=heard.append) as (near, connection):
+        lines = b"\n".join([*printed, b'{"jsonrpc":"2.0","id":1}', b'{"id":2,"method":"initialize"}']) + b"\n"
+        near.write(lines[:9] if cut else lines)
+        if cut:
+            await near.drain()
+            near.write(lines[9:])
+        refused = await answers(near, 2)
+    assert heard == [line[:1024] for line in printed]
+    assert [(it["id"], it["error"]["code"]) for it in refused] == [(1, -32600), (2, -32600)]
+    assert connection.counts["message.noise"] == len(printed)

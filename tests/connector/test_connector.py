@@ -67,6 +67,18 @@ async def test_noise_on_stdout_loses_no_update(tmp_path: Path) -> None:
             assert (await session.prompt("3")).text == "0 1 2 "
 
 
+async def test_what_an_agent_prints_on_stdout_is_told_with_its_errors_and_hides_secrets(tmp_path: Path) -> None:
+    script = tmp_path / "prints.py"
+    script.write_text("print('no such model'); print('the key is sk-0123456789abcdef'); raise SystemExit(3)")
+    events: list[tuple[str, dict[str, Any]]] = []
+    prints = Command("prints", [sys.executable, str(script)])
+    with pytest.raises(AgentExited) as why, anyio.fail_after(10):
+        async with running(prints, tmp_path, on_event=lambda name, fields: events.append((name, fields))):
+            pass
+    assert str(why.value).endswith("On stdout, beside its messages:\nno such model\nthe key is [redacted]")
+    assert ("agent.printed", {"lines": 1, "last": "no such model"}) in events
+
+
 async def test_a_flood_on_stderr_is_drained_and_its_end_kept(tmp_path: Path) -> None:
     size = 4 * 1024 * 1024
     seen = 0
