@@ -25,7 +25,13 @@ if TYPE_CHECKING:
         CreateElicitationResponse,
     )
     from acp_wire.schema.extensions import (
+        AckRequest,
+        AckResponse,
         ForkSessionRequest,
+        ReplayRequest,
+        ReplayResponse,
+        RewindRequest,
+        RewindResponse,
         SetSessionModelRequest,
         SetSessionModelResponse,
         SteeringRequest,
@@ -229,6 +235,15 @@ ELICITATION_COMPLETE: Notification[CompleteElicitationNotification] = Notificati
 SESSION_STEERING: Request[SteeringRequest, SteeringResponse] = Request(
     "_session/steering", "extensions", "SteeringRequest", "SteeringResponse"
 )
+ARS_SESSION_REPLAY: Request[ReplayRequest, ReplayResponse] = Request(
+    "_ars/session/replay", "extensions", "ReplayRequest", "ReplayResponse"
+)
+ARS_SESSION_ACK: Request[AckRequest, AckResponse] = Request(
+    "_ars/session/ack", "extensions", "AckRequest", "AckResponse"
+)
+ARS_SESSION_REWIND: Request[RewindRequest, RewindResponse] = Request(
+    "_ars/session/rewind", "extensions", "RewindRequest", "RewindResponse"
+)
 SESSION_FORK: Request[ForkSessionRequest, NewSessionResponse] = Request(
     "session/fork", "extensions", "ForkSessionRequest", "NewSessionResponse", "session_state"
 )
@@ -256,7 +271,14 @@ AGENT_REQUESTS: tuple[Request[Any, Any], ...] = (
     SESSION_SET_CONFIG_OPTION,
 )
 # What an agent may serve besides: no part of the stable schema.
-EXTENSIONS: tuple[Request[Any, Any], ...] = (SESSION_STEERING, SESSION_FORK, SESSION_SET_MODEL)
+EXTENSIONS: tuple[Request[Any, Any], ...] = (
+    SESSION_STEERING,
+    SESSION_FORK,
+    SESSION_SET_MODEL,
+    ARS_SESSION_REPLAY,
+    ARS_SESSION_ACK,
+    ARS_SESSION_REWIND,
+)
 AGENT_NOTIFICATIONS: tuple[Notification[Any], ...] = (SESSION_CANCEL, CANCEL_REQUEST)
 CLIENT_REQUESTS: tuple[Request[Any, Any], ...] = (
     SESSION_REQUEST_PERMISSION,

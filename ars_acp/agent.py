@@ -14,7 +14,7 @@ from acp_wire import build, methods
 from acp_wire.connection import Call, Connection
 from acp_wire.errors import AUTH_REQUIRED, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, RpcError
 from acp_wire.methods import INITIALIZE
-from ars_acp import __version__, blocks, steering
+from ars_acp import __version__, auth, blocks, delivery, steering
 from ars_acp.config import SessionConfig
 from ars_acp.errors import SettingsError, invalid_message
 from ars_acp.log import Log
@@ -27,7 +27,14 @@ from ars_acp.trace import Trace, trace_of, tracing
 if TYPE_CHECKING:
     from acp_wire.schema.authentication import AuthenticateRequest, LogoutRequest
     from acp_wire.schema.config_options import SetSessionConfigOptionRequest
-    from acp_wire.schema.extensions import ForkSessionRequest, SetSessionModelRequest, SteeringRequest
+    from acp_wire.schema.extensions import (
+        AckRequest,
+        ForkSessionRequest,
+        ReplayRequest,
+        RewindRequest,
+        SetSessionModelRequest,
+        SteeringRequest,
+    )
     from acp_wire.schema.initialization import ClientCapabilities, InitializeRequest
     from acp_wire.schema.prompt_turn import CancelNotification, PromptRequest
     from acp_wire.schema.session import (
@@ -49,10 +56,6 @@ PROTOCOL_VERSION = 1
 SESSION_CAPABILITIES = ("list", "resume", "close", "delete", "additionalDirectories")
 # What belongs to a session's turns, and how a `session/cancel` answers it.
 IF_CANCELLED = {"session/prompt": {"stopReason": "cancelled"}, "_session/steering": steering.PROMPT_REQUIRED}
-NO_MODEL = (
-    "No model to work with: set OPENAI_API_KEY (and OPENAI_BASE_URL, OPENAI_MODEL for another endpoint than OpenAI's), "
-    "or run `ars-acp login`"
-)
 
 
 class Agent:
@@ -162,25 +165,12 @@ class Agent:
                     **({"fork": {}} if "fork" in self._settings.unstable else {}),
                 },
                 "auth": {"logout": {}},
-                "_meta": {"ars/seq": True},
+                "_meta": {"ars/seq": True, "ars/replay": True, "ars/ack": True, "ars/rewind": True},
             },
             "agentInfo": {"name": "ars-acp", "title": "ARS", "version": __version__},
-            "authMethods": self._auth_methods(),
+            "authMethods": auth.methods(terminal=self._client.auth.terminal),
             "_meta": steering.SUPPORTED,
         }
-
-    def _auth_methods(self) -> list[dict[str, Any]]:
-        described = (
-            "Set OPENAI_API_KEY in the environment of the agent, with OPENAI_BASE_URL and OPENAI_MODEL for any other "
-            "OpenAI-compatible endpoint; an endpoint on this host needs no key"
-        )
-        offered: list[dict[str, Any]] = [{"id": "api-key", "name": "API key", "description": described}]
-        if self._client is not None and self._client.auth.terminal:
-            told = "Asks for endpoint, key and model in a terminal and keeps them in a file that only you can read"
-            offered.append(
-                {"type": "terminal", "id": "login", "name": "ars-acp login", "description": told, "args": ["login"]}
-            )
-        return offered
 
     async def authenticate(self, params: "AuthenticateRequest", call: Call) -> dict[str, Any]:
         if params.method_id != "api-key":
@@ -192,7 +182,7 @@ class Agent:
             except SettingsError as exc:
                 raise RpcError(AUTH_REQUIRED, str(exc)) from None
             if not self._settings.can_reach_a_model():
-                raise RpcError(AUTH_REQUIRED, NO_MODEL)
+                raise RpcError(AUTH_REQUIRED, auth.NO_MODEL)
         return {}
 
     async def logout(self, params: "LogoutRequest", call: Call) -> dict[str, Any]:
@@ -407,6 +397,25 @@ class Agent:
             inbox=session.inbox,
         )
 
+    async def ars_session_replay(self, params: "ReplayRequest", call: Call) -> dict[str, Any]:
+        session = self._sessions.find(params.session_id)
+        with log_errors_told():
+            return delivery.replay(session, params, thoughts=self._config(session).shows_thoughts)
+
+    async def ars_session_ack(self, params: "AckRequest", call: Call) -> dict[str, Any]:
+        with log_errors_told():
+            delivery.ack(self._sessions.find(params.session_id), params)
+        return {}
+
+    async def ars_session_rewind(self, params: "RewindRequest", call: Call) -> dict[str, Any]:
+        session = self._sessions.find(params.session_id)
+        if session.prompts:
+            raise invalid_message(INVALID_PARAMS, "sessionId: a turn of this session is running; cancel it first")
+        trace = trace_of(params.meta)
+        async with session.turn:
+            with tracing(trace), log_errors_told():
+                return await delivery.rewind(self._turn(session, trace, call), params)
+
     def session_cancel(self, params: "CancelNotification") -> None:
         session = self._sessions.active.get(params.session_id)
         if session is not None:
@@ -422,7 +431,7 @@ class Agent:
 
     def _require_a_model(self) -> None:
         if not self._settings.can_reach_a_model():
-            raise RpcError(AUTH_REQUIRED, NO_MODEL)
+            raise RpcError(AUTH_REQUIRED, auth.NO_MODEL)
 
     def _streamer(self, session: Session) -> Any:
         from ars_acp.streamer import Streamer

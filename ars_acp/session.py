@@ -5,8 +5,8 @@ Entries of the log, by `type` (each carries `at`, milliseconds of Unix time, but
     session      cwd, directories, mode, version    the first entry
     prompt       content (ACP blocks), text         what the person said; `text` is what can be read of it
     steer        content, text                      the same, said while a turn was running, where it joined
-    thought      text, message?                     one piece of reasoning, as the client saw it; the first one of a
-                                                    reply says the id of the message that the pieces are
+    thought      text, message?                     one piece of reasoning, as the client saw it; the first piece of
+                                                    a reply says the number in the ids of its messages
     text         text, message?                     the same of the reply itself
     update       update                             any other session/update: tool calls, plans, notices
     reply        finish, calls, usage, model, ...   a reply has ended; calls are {id, name, arguments}; usage is
@@ -39,7 +39,7 @@ import anyio
 
 from acp_wire.connection import Call
 from ars_acp.blocks import message_content
-from ars_acp.rewind import rewinds, stands
+from ars_acp.rewind import stands
 from event_log.log import Log
 
 if TYPE_CHECKING:
@@ -255,6 +255,10 @@ class Session:
     told_unknown: set[str] = field(default_factory=set)
     # What was closed when the session was opened, until the client has been told.
     recovered: "Recovered | None" = None
+    # What rewinds have taken back: entries above the first number, up to the second.
+    taken_back: list[tuple[int, int]] = field(default_factory=list)
+    # The last number of which the client said that it has it; `facts` know one that is recorded.
+    acknowledged: int = 0
     _idle: anyio.Event = field(default_factory=anyio.Event)
 
     @property
@@ -307,8 +311,9 @@ class Session:
 
         Raises `Unreadable` before anything is written, and `event_log.LogError`.
         """
-        if taken_back := self._fold_all(()):
-            self._fold_all(taken_back)
+        self.taken_back = self._fold_all(())
+        if self.taken_back:
+            self._fold_all(self.taken_back)
         self.sent = self.log.last
         if self.facts.in_turn or self.history.in_reply() or self.history.unanswered():
             from ars_acp.recovery import close_what_was_left  # late: most logs were left in order
@@ -337,7 +342,8 @@ class Session:
     def rewind(self, to: int, through: int) -> int:
         """Takes back the entries above `to`, up to `through`; returns the number of the entry that says so."""
         number = self.record({"type": "rewind", "to": to, "through": through})
-        self._fold_all(rewinds(self.log.read()))
+        self.taken_back.append((to, through))
+        self._fold_all(self.taken_back)
         self.__dict__.pop("size", None)
         self.instructions = None
         return number
@@ -354,9 +360,14 @@ class Session:
             self._apply(entry)
         return first
 
-    def record_pieces(self, pieces: Sequence[tuple[str, str]]) -> int:
-        """As `record`, for the pieces of a reply: one write for all of them, nothing but what they need in each."""
-        entries = [{"type": kind, "text": text} for kind, text in pieces]
+    def record_pieces(self, pieces: Sequence[tuple[str, str]], message: int | None = None) -> int:
+        """As `record`, for the pieces of a reply: one write for all of them, nothing but what they need in each.
+
+        The first pieces of a reply say the number that the ids of its messages are made of.
+        """
+        entries: list[Entry] = [{"type": kind, "text": text} for kind, text in pieces]
+        if message is not None:
+            entries[0]["message"] = message
         first = self.log.append(entries)
         for entry in entries:
             self.history.apply(entry)

@@ -18,6 +18,7 @@ import orjson
 from acp_wire import build, framing
 from acp_wire.connection import Connection
 from acp_wire.errors import ConnectionClosed
+from ars_acp import replay
 from ars_acp.session import Entry, Session
 from event_log.errors import LogError
 
@@ -53,12 +54,15 @@ class Streamer:
         self._waiting = False
         self._drained = anyio.Event()
         self._heads: dict[str, bytes] = {}
+        # The number in the ids of a reply's messages, until its first piece is in the log.
+        self._message: int | None = None
         self.updates = 0
 
     def begin_reply(self) -> None:
         """The pieces from here on belong to a message of their own."""
+        self._message = self._session.log.last + 1
         for kind, variant in CHUNKS.items():
-            message_id = self._session.next_id("msg" if kind == "text" else "thought")
+            message_id = replay.message_id(kind, self._message)
             update = {"sessionUpdate": variant, "messageId": message_id, "content": {"type": "text", "text": ""}}
             head = self._line({"sessionId": self._session.id, "update": update})
             self._heads[kind] = head[: head.rindex(b'""')]
@@ -130,7 +134,8 @@ class Streamer:
             self.update(build.agent_thought_chunk(f"[{severity}] {text}\n", self._session.next_id("notice")))
 
     def _emit(self, pieces: list[Piece]) -> None:
-        number = self._session.record_pieces(pieces)
+        number = self._session.record_pieces(pieces, self._message)
+        self._message = None
         previous = self._session.sent
         lines = []
         hidden = None if self._shows_thoughts() else "thought"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from acp_wire.build_extensions import rewind_result, rewound_file
 from ars_acp import calls
 from ars_acp.rewind import Numbered, standing
 from ars_acp.tools import find
@@ -74,9 +75,8 @@ def told(undone: Undone) -> str:
 
 def answer(undone: Undone) -> dict[str, Any]:
     """It as the result of `_ars/session/rewind`."""
-    known = ("restored", "unchanged")
     files = [
-        {"path": path, "outcome": outcome} if outcome in known else {"path": path, "outcome": "left", "reason": outcome}
+        rewound_file(path, outcome) if outcome in ("restored", "unchanged") else rewound_file(path, "left", outcome)
         for path, outcome in sorted(undone.files.items())
     ]
-    return {"to": undone.to, "turns": undone.turns, "files": files, "commands": undone.commands}
+    return rewind_result(undone.to, undone.turns, files, undone.commands)

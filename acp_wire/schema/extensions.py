@@ -1,12 +1,13 @@
-"""What ACP v1 does not have: `_session/steering` as other agents have it, and `session/fork` of the unstable schema."""
+"""What ACP v1 does not have: `_session/steering` as other agents have it, unstable `session/fork`, and what is ours."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from acp_wire.schema._base import Empty, Model, OfSession, OptionalText, Strings
+from acp_wire.schema._base import Empty, Model, OfSession, OptionalText, Strings, Uint64
 from acp_wire.schema.content import ContentBlock
 from acp_wire.schema.session import McpServers
+from acp_wire.schema.session_update import SessionNotification
 
 
 class SteeringRequest(Model):
@@ -36,3 +37,56 @@ class SetSessionModelRequest(OfSession):
 
 
 SetSessionModelResponse = Empty
+
+
+class ReplayRequest(OfSession):
+    """`after` is the last number that the client has; without it, the last one that it acknowledged."""
+
+    after: Uint64 | None = None
+
+
+class TakenBack(Model):
+    """Updates with numbers above `after`, up to `through`, that a rewind has taken back."""
+
+    after: Uint64
+    through: Uint64
+
+
+class ReplayResponse(Model):
+    """The updates up to the number `last`, in order. With `more`, ask again after `last`."""
+
+    updates: list[SessionNotification]
+    last: Uint64
+    more: bool
+    taken_back: list[TakenBack] = Field(default_factory=list)
+
+
+class AckRequest(OfSession):
+    """The client has all updates up to the number `seq`."""
+
+    seq: Uint64
+
+
+AckResponse = Empty
+
+
+class RewindRequest(OfSession):
+    """Takes back the last `turns` turns (1 if nothing is said), or every turn that began after the number `to_seq`."""
+
+    turns: Annotated[int, Field(ge=1)] | None = None
+    to_seq: Uint64 | None = None
+
+
+class RewoundFile(Model):
+    path: str
+    outcome: Literal["restored", "unchanged", "left"]
+    reason: OptionalText = None
+
+
+class RewindResponse(Model):
+    """The conversation stands where it stood after the number `to`. What `commands` commands did stays."""
+
+    to: Uint64
+    turns: Uint64
+    files: list[RewoundFile]
+    commands: Uint64

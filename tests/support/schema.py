@@ -4,7 +4,7 @@ The schema's own top-level union is no use for that: its extension branch accept
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ import jsonschema
 from jsonschema.exceptions import ValidationError, best_match
 from jsonschema.validators import extend
 
+from acp_wire.errors import RpcError
 from acp_wire.methods import EXTENSIONS
 
 Json = dict[str, Any]
@@ -45,6 +46,8 @@ def definitions_by_method() -> dict[str, dict[str, str]]:
 METHODS = definitions_by_method()
 # Served, and no part of the stable schema.
 BESIDES = {row.name for row in EXTENSIONS}
+# Our own, of which our own types say what is proper.
+OURS = {row.name: row for row in EXTENSIONS if row.name.startswith("_ars/")}
 
 
 def _one_of(validator: Any, options: list[Json], instance: Any, schema: Json) -> Iterator[ValidationError]:
@@ -114,6 +117,8 @@ def _check_call(message: Json, sender: Side, pending: Pending) -> None:
         is_request = "result" in row
         assert is_request == ("id" in message), f"{sender}: {method} is a {'request' if is_request else 'notification'}"
         check(row["params"], {} if params is None else params, f"{sender}: {method} params")
+    elif method in OURS:
+        _by_our_types(OURS[method].params, params, f"{sender}: {method} params")
     if "id" in message:
         key = (sender, type(message["id"]), message["id"])
         assert key not in pending, f"{sender}: {method}: the id {message['id']!r} is in use by {pending[key]}"
@@ -135,6 +140,17 @@ def _check_answer(message: Json, sender: Side, pending: Pending) -> None:
     assert method is not None, f"{sender}: a result for {identity!r}, which is not open"
     if not method.startswith("_") and method not in BESIDES:
         check(METHODS[method]["result"], message["result"], f"{sender}: {method} result")
+    elif method in OURS:
+        _by_our_types(OURS[method].result, message["result"], f"{sender}: {method} result")
+        for update in message["result"].get("updates", ()):
+            check("SessionNotification", update, f"{sender}: {method} result's update")
+
+
+def _by_our_types(parse: Callable[[Any], Any], value: Any, what: str) -> None:
+    try:
+        parse(value)
+    except RpcError as why:
+        raise AssertionError(f"{what}: {why.message}") from None
 
 
 class WireCheck:
