@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-import anyio
-
 from event_log.encoding import Entry
 from event_log.log import Log
 from event_log.stores.tail import Tail
@@ -17,7 +15,7 @@ class Mirror:
     asks the server how things stand before it goes on; one that is `gone` has ended.
     """
 
-    __slots__ = ("busy", "doubtful", "fence", "gone", "last", "local", "log", "name", "new", "registered", "tail")
+    __slots__ = ("doubtful", "fence", "gone", "last", "local", "log", "name", "new", "registered", "tail")
 
     def __init__(self, local: Log, tail: Tail, *, new: bool = False) -> None:
         self.name = local.name
@@ -30,7 +28,6 @@ class Mirror:
         self.registered = False
         self.doubtful = False
         self.gone = False
-        self.busy = anyio.Lock()
 
     @property
     def behind(self) -> bool:

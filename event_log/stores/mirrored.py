@@ -7,9 +7,10 @@ host has the lease, its file is the server's log gone further; once another host
 log, and what only we have is kept aside in `<name>.orphaned`.
 """
 
+import asyncio
 import os
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager, suppress
 from functools import cached_property
 from typing import cast
 from weakref import WeakValueDictionary
@@ -54,6 +55,7 @@ class MirroredStore:
         self._open: WeakValueDictionary[str, Log] = WeakValueDictionary()
         self._mirrors: dict[str, Mirror] = {}
         self._changed: dict[Mirror, None] = {}  # those that something may have to be done about, in order
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._wanted = anyio.Event()
         self._ended = anyio.Event()
         self._missed = False  # a beat, so that others may have taken what is ours
@@ -77,21 +79,22 @@ class MirroredStore:
         log = self._open.get(name)
         if log is not None and log.fence:
             return log
-        local = await self._up_to_date(name)
-        if log is None or log.closed:
-            log = self._keep(local)
-        else:
-            _records(log).local = local
-        log.stands(local.last, 0)
-        return log
+        async with self._alone(name):
+            local = await self._up_to_date(name)
+            log = self._open.get(name)
+            if log is None or log.closed:
+                log = self._keep(local)
+            elif not log.fence:
+                _records(log).local = local
+            log.stands(local.last, log.fence)
+            return log
 
     async def claim(self, log: Log) -> None:
         if log.closed:
             raise LogLost(log.name) if log.lost else LogClosed(log.name)
-        if log.fence:
-            return
-        before = self._mirrors.get(log.name)  # one that was closed a moment ago, or found unfinished
-        async with before.busy if before else anyio.Lock():
+        async with self._alone(log.name):
+            if log.fence:
+                return
             records = _records(log)
             if records.local.closed:
                 records.local = await self._files.open(log.name)
@@ -122,8 +125,7 @@ class MirroredStore:
 
     async def delete(self, name: str) -> None:
         check_name(name)
-        mirror = self._mirrors.get(name)
-        async with mirror.busy if mirror else anyio.Lock():
+        async with self._alone(name):
             lease = await self._server.lease(name)
             there = lease is not None and not lease.deleted
             if lease is not None and there:
@@ -132,8 +134,8 @@ class MirroredStore:
                 await self._files.delete(name)
             if there:
                 await self._server.delete(name)
-            if mirror is not None:
-                self._drop(mirror)
+            if name in self._mirrors:
+                self._drop(self._mirrors[name])
             self._unmark(name)
         log = self._open.pop(name, None)
         if log is not None:
@@ -221,26 +223,27 @@ class MirroredStore:
         """Take up what processes of this host that have ended could not bring to the server."""
         with suppress(FileNotFoundError):
             for name in os.listdir(self._marks):
-                if name in self._mirrors or name in self._open:
-                    continue
                 try:
-                    local = await self._files.open(name)
-                    await self._files.claim(local)
+                    await self._take_up(name)
                 except LogNotFound:
                     self._unmark(name)
                 except LogHeld:
                     pass
                 except LogError as error:
                     self._tell_stuck(error)
-                else:
-                    if name not in self._mirrors and name not in self._open:  # by now
-                        self._want(self._mirror(local))
+
+    async def _take_up(self, name: str) -> None:
+        async with self._lock(name):
+            if name not in self._mirrors and name not in self._open:
+                local = await self._files.open(name)
+                await self._files.claim(local)
+                self._want(self._mirror(local))
 
     def _tell_stuck(self, error: LogError) -> None:
         self._tell(f"what the store at {self._server.shown} lacks stays here: {error}")
 
     async def _push(self, mirror: Mirror) -> None:
-        async with mirror.busy:
+        async with self._lock(mirror.name):
             refused = 0
             last = mirror.last  # what comes meanwhile goes with the next group
             while not mirror.gone and (mirror.doubtful or not mirror.registered or mirror.tail.number < last):
@@ -328,7 +331,7 @@ class MirroredStore:
                         await self._grant(name, lease, fence)
                         return lease, fence
         except TimeoutError:
-            raise ServerUnreachable(self._server.shown, f"no answer within {REACH_SECONDS:g} s") from None
+            raise self._too_slow() from None
 
     async def _grant(self, name: str, lease: Lease | None, fence: int) -> None:
         await self._server.beat(self._me)  # or the lease would be anybody's
@@ -388,6 +391,27 @@ class MirroredStore:
             local.close()
 
     # Small things
+
+    def _lock(self, name: str) -> asyncio.Lock:
+        """For whoever changes how a log stands, of the tasks of this process."""
+        return self._locks.setdefault(name, asyncio.Lock())
+
+    @asynccontextmanager
+    async def _alone(self, name: str) -> AsyncIterator[None]:
+        """The lock, for those whom somebody waits for: another may have it as long as a slow server takes."""
+        lock = self._lock(name)
+        try:
+            with anyio.fail_after(REACH_SECONDS):
+                await lock.acquire()
+        except TimeoutError:
+            raise self._too_slow() from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _too_slow(self) -> ServerUnreachable:
+        return ServerUnreachable(self._server.shown, f"no answer within {REACH_SECONDS:g} s")
 
     @cached_property
     def _me(self) -> Holder:
