@@ -5,8 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from acp_wire import build
+from acp_wire.errors import RpcError
 from connector.commands import kind_of
+from connector.grants import Texts
 from connector.permissions import Act
+from connector.protected import Protected
 from connector.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -16,34 +19,35 @@ OPTIONS = (
     build.permission_option("allow", "Allow once", "allow_once"),
     build.permission_option("reject", "Reject", "reject_once"),
 )
-Protected = Callable[[str], bool]
+Judge = Callable[[str], Protected | None]
 
 
-def is_protected(workspace: Workspace, path: str, protected: Protected) -> bool:
-    """Whether `path`, or what it leads to when links are followed, is protected. `protected` gets it below its root."""
+def is_protected(workspace: Workspace, path: str, protected: Judge) -> bool:
+    """Whether `path`, or what it leads to when links are followed, is protected."""
     named = os.path.normpath(os.path.join(workspace.roots[0], path))
-    return any(protected(_below(workspace, whole)) for whole in {named, os.path.realpath(named)})
+    if protected(_below(workspace, named)):
+        return True
+    try:
+        return bool(protected(workspace.files.real(named)))
+    except RpcError:  # outside the roots
+        return False
 
 
-def _below(workspace: Workspace, path: str) -> str:
-    for root in workspace.roots:
-        for known in (root, os.path.realpath(root)):
-            if path == known or path.startswith(f"{known.rstrip('/')}/"):
-                return os.path.relpath(path, known)
-    return path
-
-
-def writing(session: str, workspace: Workspace, path: str, before: str | None, after: str, protected: Protected) -> Act:
-    """fs/write_text_file: `before` is the file's text so far, None for a new one."""
+def writing(session: str, workspace: Workspace, path: str, real: str, texts: Texts, protected: Judge) -> Act:
+    """fs/write_text_file: of a file that `path` names, and that is `real` below its root."""
     call = {
         "title": f"Write {path}",
         "kind": "edit",
         "locations": [build.location(path)],
-        "content": [build.diff(path, before, after)],
+        "content": [build.diff(path, texts.before, texts.after)],
     }
-    return _act(
-        session, workspace, call, paths=(os.path.normpath(path),), protected=is_protected(workspace, path, protected)
-    )
+    return _act(session, workspace, call, paths=_paths(workspace, path, real), protected=bool(protected(real)))
+
+
+def reading(session: str, workspace: Workspace, path: str, real: str) -> Act:
+    """fs/read_text_file, of a file that is protected from it."""
+    call = {"title": f"Read {path}", "kind": "read", "locations": [build.location(path)]}
+    return _act(session, workspace, call, paths=_paths(workspace, path, real), protected=True)
 
 
 def running(
@@ -52,7 +56,7 @@ def running(
     argv: Sequence[str],
     cwd: str | None,
     env: Mapping[str, str],
-    protected: Protected,
+    protected: Judge,
 ) -> Act:
     """terminal/create. A command that only reads inside the roots is of kind `read`; a variable makes it uncertain."""
     where = cwd or workspace.roots[0]
@@ -73,6 +77,21 @@ def running(
         env=tuple(sorted(env)),
         protected=any(is_protected(workspace, path, protected) for path in paths),
     )
+
+
+def _paths(workspace: Workspace, path: str, real: str) -> tuple[str, ...]:
+    """The path as it is named, and where it leads where that is elsewhere."""
+    named = os.path.normpath(path)
+    below = _below(workspace, named)
+    return (named,) if below == real else (named, named.removesuffix(below) + real)
+
+
+def _below(workspace: Workspace, path: str) -> str:
+    for root in workspace.roots:
+        for known in (root, os.path.realpath(root)):
+            if path == known or path.startswith(f"{known.rstrip('/')}/"):
+                return os.path.relpath(path, known)
+    return path
 
 
 def _act(session: str, workspace: Workspace, call: Mapping[str, Any], **fields: Any) -> Act:

@@ -17,10 +17,12 @@ from acp_wire import build
 from acp_wire.connection import Call
 from acp_wire.errors import INVALID_PARAMS, METHOD_NOT_FOUND, NOT_FOUND, REQUEST_CANCELLED, RpcError
 from connector import acts, audit
+from connector.acts import Judge
 from connector.audit import OnDecision
 from connector.child import Exit
-from connector.grants import Grant
+from connector.grants import Grant, Texts
 from connector.permissions import Act, Decision, Policy, act_of, decide, deny_all, merged
+from connector.protected import protected
 from connector.secrets import Secrets
 from connector.terminals import Terminal
 from connector.workspace import Workspace
@@ -95,7 +97,7 @@ class Client:
         fill: Fill | None = None,
         visit: Visit | None = None,
         writes: bool = True,
-        protected: Callable[[str], bool] = lambda path: False,
+        protected: Judge = protected,
         on_decision: OnDecision | None = None,
     ) -> None:
         self.counts: Counter[str] = Counter()
@@ -191,18 +193,23 @@ class Client:
 
     async def fs_read_text_file(self, params: "ReadTextFileRequest", call: Call) -> dict[str, Any]:
         """The text of a file inside the session's roots."""
-        workspace = self._hands(params.session_id).workspace
-        return {"content": await workspace.read(params.path, line=params.line, limit=params.limit)}
+        hands = self._hands(params.session_id)
+        real = await hands.workspace.real(params.path)
+        if (reason := self._protected(real)) is not None and reason.from_reading:
+            await self._permit(hands, call, acts.reading(params.session_id, hands.workspace, params.path, real))
+        text = await hands.workspace.read(params.path, line=params.line, limit=params.limit, real=real)
+        return {"content": text}
 
     async def fs_write_text_file(self, params: "WriteTextFileRequest", call: Call) -> dict[str, Any]:
         """Replaces a file inside the session's roots."""
         if not self._writes:
             raise RpcError(METHOD_NOT_FOUND, "Writing files is not offered")
         hands = self._hands(params.session_id)
-        before = await _old_text(hands.workspace, params.path)
-        act = acts.writing(params.session_id, hands.workspace, params.path, before, params.content, self._protected)
-        await self._permit(hands, call, act, before, params.content)
-        await hands.workspace.write(params.path, params.content)
+        real = await hands.workspace.real(params.path)
+        texts = Texts(await _old_text(hands.workspace, params.path, real), params.content)
+        act = acts.writing(params.session_id, hands.workspace, params.path, real, texts, self._protected)
+        await self._permit(hands, call, act, texts)
+        await hands.workspace.write(params.path, params.content, real=real)
         return {}
 
     async def terminal_create(self, params: "CreateTerminalRequest", call: Call) -> dict[str, Any]:
@@ -279,9 +286,9 @@ class Client:
             return
         hands.on_update(update)
 
-    async def _decide(self, hands: Hands, act: Act, before: str | None = None, after: str | None = None) -> Decision:
+    async def _decide(self, hands: Hands, act: Act, texts: Texts | None = None) -> Decision:
         """Lets the policy decide, where nothing that was granted in this turn covers the act, and keeps the record."""
-        if not act.asked and any(grant.covers(act, before, after) for grant in hands.grants):
+        if not act.asked and any(grant.covers(act, texts) for grant in hands.grants):
             decision = Decision(None, "granted in this turn", allowed=True, by="grant")
         else:
             decision = await decide(act, self._policy if act.asked else self._unasked)
@@ -291,14 +298,12 @@ class Client:
             self._on_decision(audit.record(act, decision, self.secrets))
         return decision
 
-    async def _permit(
-        self, hands: Hands, call: Call, act: Act, before: str | None = None, after: str | None = None
-    ) -> None:
+    async def _permit(self, hands: Hands, call: Call, act: Act, texts: Texts | None = None) -> None:
         """Raises `RpcError` unless an act that the agent is about to do through us may be done."""
         if hands.cancelled:
             raise RpcError(REQUEST_CANCELLED, "The turn was cancelled")
         async with _asking(hands, call, None):
-            decision = await self._decide(hands, act, before, after)
+            decision = await self._decide(hands, act, texts)
         if not decision.allowed:
             raise RpcError(INVALID_PARAMS, f"PERMISSION_DENIED: {decision.reason}")
 
@@ -333,10 +338,10 @@ class Client:
         return self._hands(params.session_id).workspace.terminals.get(params.terminal_id)
 
 
-async def _old_text(workspace: Workspace, path: str) -> str | None:
+async def _old_text(workspace: Workspace, path: str, real: str) -> str | None:
     """The text that is there, None where there is none that can be read."""
     try:
-        return await workspace.read(path)
+        return await workspace.read(path, real=real)
     except RpcError:
         return None
 

@@ -12,6 +12,14 @@ SCRIPT_FLAGS = ("-c", "-lc")
 
 
 @dataclass(frozen=True)
+class Texts:
+    """What a write makes of a file; `before` is None for a new one."""
+
+    before: str | None
+    after: str
+
+
+@dataclass(frozen=True)
 class Grant:
     """An allowed act. `by_person` covers what is protected too; `reviewed` whatever is written to its paths."""
 
@@ -19,18 +27,20 @@ class Grant:
     by_person: bool
     reviewed: bool = False
 
-    def covers(self, act: Act, before: str | None = None, after: str | None = None) -> bool:
-        """Whether `act`, which turns a file's text `before` into `after` where it writes one, is what was allowed."""
+    def covers(self, act: Act, texts: Texts | None = None) -> bool:
+        """Whether `act` is what was allowed; `texts` where it writes a file."""
         if act.session != self.act.session or (act.protected and not self.by_person):
             return False
         if act.kind == "execute":
             return not act.env and act.cwd == self.act.cwd and self._same_command(act.argv)
-        makes_directory = act.kind == "edit" and after is None
+        if act.kind == "read":
+            return self.act.kind == "read" and all(self._has(path, above=False) for path in act.paths)
+        makes_directory = act.kind == "edit" and texts is None
         if act.kind not in CHANGES or not all(self._has(path, above=makes_directory) for path in act.paths):
             return False
-        if after is None or self.reviewed:
+        if texts is None or self.reviewed:
             return self.act.kind in CHANGES or self.reviewed
-        return self._shown(act.paths[0], before or "", after)
+        return self._shown(act.paths[0], texts)
 
     def _same_command(self, argv: tuple[str, ...]) -> bool:
         allowed = self.act.argv
@@ -51,12 +61,12 @@ class Grant:
         known = [posixpath.normpath(one) for one in self.act.paths]
         return path in known or (above and any(one.startswith(f"{path}/") for one in known))
 
-    def _shown(self, path: str, before: str, after: str) -> bool:
-        """Whether the diffs that the person saw make `after` of `before`: whole files, or one passage after another."""
+    def _shown(self, path: str, texts: Texts) -> bool:
+        """Whether the diffs that the person saw make this of the file: a whole one, or one passage after another."""
         diffs = [item for item in self.act.tool_call.content or () if item.type == "diff" and item.path == path]
         if not diffs:
             return self.act.kind in CHANGES
-        text, wanted = _lines(before), _lines(after)
+        text, wanted = _lines(texts.before or ""), _lines(texts.after)
         for diff in diffs:
             if _lines(diff.new_text) == wanted:
                 return True

@@ -130,11 +130,21 @@ async def test_a_protected_path_is_asked_about_behind_a_link_too(tmp_path: Path)
     (tmp_path / ".git").mkdir()
     (tmp_path / "innocent").symlink_to(".git/config")
     writes = [write(tmp_path / name, "x") for name in ("innocent", ".git/config", "plain")]
-    client = Client(policy=allow_once, protected=lambda path: ".git" in path.split("/"))
-    ((behind, inside, plain),) = await answers(tmp_path, client, writes)
+    ((behind, inside, plain),) = await answers(tmp_path, Client(policy=allow_once), writes)
     assert "protected" in behind["message"]
     assert "protected" in inside["message"]
     assert plain == {}
+
+
+async def test_a_file_with_secrets_is_read_when_a_person_allows_it(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("KEY=1")
+    read = ["ask", "fs/read_text_file", {**IN_SESSION, "path": str(tmp_path / ".env")}]
+    ((refused,),) = await answers(tmp_path, Client(policy=allow_once), [read])
+    assert "protected" in refused["message"]
+    person = Person()
+    ((once, again),) = await answers(tmp_path, Client(policy=ask(person)), [read, read])
+    assert once == again == {"content": "KEY=1"}
+    assert [(act.kind, act.protected) for act in person.asked] == [("read", True)]
 
 
 async def test_every_decision_is_recorded_with_who_decided(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from acp_wire.schema.permission import PermissionOption
 from acp_wire.schema.tool_calls import ToolCallUpdate
 from connector import audit
 from connector.commands import kind_of
-from connector.grants import Grant
+from connector.grants import Grant, Texts
 from connector.permissions import Act, Answer, Policy, act_of, allow_once, ask, decide, deny_all
 from connector.rules import Rule, by_rules, in_order, no_opinion
 from connector.secrets import Secrets
@@ -193,13 +193,13 @@ def test_a_granted_change_covers_the_write_that_was_shown_and_no_other() -> None
     whole = Grant(edit("/ws/a", "one\ntwo\n", "one\n2\n"), by_person=False)
     passage = Grant(edit("/ws/a", "two", "2"), by_person=False)
     for grant in (whole, passage):
-        assert grant.covers(wanted, "one\ntwo\n", "one\n2\n")
-        assert grant.covers(wanted, "one\r\ntwo\r\n", "one\r\n2\r\n")
-        assert not grant.covers(wanted, "one\ntwo\n", "one\n2\nand more\n")
-        assert not grant.covers(act(path="/ws/b"), "one\ntwo\n", "one\n2\n")
-    assert Grant(act(path="/ws/a"), by_person=True).covers(wanted, "x", "y")
-    assert Grant(whole.act, by_person=True, reviewed=True).covers(wanted, "one\ntwo\n", "one\n")
-    assert not Grant(run("vi", "/ws/a"), by_person=True).covers(wanted, "x", "y")
+        assert grant.covers(wanted, Texts("one\ntwo\n", "one\n2\n"))
+        assert grant.covers(wanted, Texts("one\r\ntwo\r\n", "one\r\n2\r\n"))
+        assert not grant.covers(wanted, Texts("one\ntwo\n", "one\n2\nand more\n"))
+        assert not grant.covers(act(path="/ws/b"), Texts("one\ntwo\n", "one\n2\n"))
+    assert Grant(act(path="/ws/a"), by_person=True).covers(wanted, Texts("x", "y"))
+    assert Grant(whole.act, by_person=True, reviewed=True).covers(wanted, Texts("one\ntwo\n", "one\n"))
+    assert not Grant(run("vi", "/ws/a"), by_person=True).covers(wanted, Texts("x", "y"))
 
 
 def test_a_granted_command_covers_its_own_words_however_they_are_started() -> None:
@@ -215,8 +215,8 @@ def test_a_granted_command_covers_its_own_words_however_they_are_started() -> No
 
 def test_only_a_person_grants_what_is_protected() -> None:
     held = act(path="/ws/.env", protected=True)
-    assert not Grant(act(path="/ws/.env"), by_person=False).covers(held, "", "x")
-    assert Grant(act(path="/ws/.env"), by_person=True).covers(held, "", "x")
+    assert not Grant(act(path="/ws/.env"), by_person=False).covers(held, Texts("", "x"))
+    assert Grant(act(path="/ws/.env"), by_person=True).covers(held, Texts("", "x"))
 
 
 def test_a_directory_is_made_for_a_granted_file_and_nothing_above_it_is_moved() -> None:
