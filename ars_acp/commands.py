@@ -170,10 +170,13 @@ async def _usage(turn: "Turn", text: str) -> str:
 
 async def _export(turn: "Turn", text: str) -> str:
     from ars_acp.export import markdown
+    from ars_acp.transfer import lines
 
     session = turn.session
     path = session.roots.resolve(text or f"session-{session.id.removeprefix('sess_')[:8]}.md")
     entries = list(session.log.read())[:-1]  # without this command
+    if path.endswith(".jsonl"):
+        return await _write(turn, path, b"".join(lines(session.id, entries)).decode())
     return await _write(turn, path, markdown(session.id, session.facts.title, entries))
 
 
@@ -229,7 +232,11 @@ COMMANDS = (
     Command("undo", "Takes back the last turn and its changes of files.", _undo, hint="how many turns"),
     Command("usage", "Tells how many tokens this session has taken.", _usage),
     Command(
-        "export", "Writes this session into a Markdown file.", _export, hint="path", needs=frozenset({"read", "write"})
+        "export",
+        "Writes this session into a file: Markdown, or JSON lines for `ars sessions import`.",
+        _export,
+        hint="path",
+        needs=frozenset({"read", "write"}),
     ),
     Command(
         "memory",

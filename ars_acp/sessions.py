@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from acp_wire import build
 from acp_wire.errors import INTERNAL_ERROR, INVALID_PARAMS, NOT_FOUND, RpcError
 from ars_acp.errors import invalid_message, session_held
+from ars_acp.listing import Listed, Listing, Place
 from ars_acp.session import Session, Unreadable, new_session_id, opening_entry
 from event_log.errors import LogError, LogHeld, LogNameInvalid, LogNotFound
 
@@ -26,6 +27,7 @@ class Sessions:
 
     def __init__(self, store: "Store") -> None:
         self._store = store
+        self._listing = Listing(store)
         self.active: dict[str, Session] = {}
 
     def find(self, session_id: str) -> Session:
@@ -111,34 +113,15 @@ class Sessions:
             await self.close(self.active[session_id])
         with contextlib.suppress(LogNotFound, LogNameInvalid), log_errors_told():
             await self._store.delete(session_id)
+            await self._listing.forget(session_id)
 
     async def page(self, cwd: str | None, cursor: str | None) -> dict[str, Any]:
         """The answer to `session/list`: newest first, at most `PAGE`, with the cursor of the next page."""
-        begin = None if cursor is None else _decoded(cursor)
-        after = begin or (0, "")
-        found: list[dict[str, Any]] = []
+        after = None if cursor is None else _decoded(cursor)
         with log_errors_told():
-            for at, name in await self._store.recent():
-                if begin is not None and (at, name) >= begin:
-                    continue
-                if len(found) == PAGE:
-                    return {"sessions": found, "nextCursor": _encoded(after)}
-                info = await self._info(name, at)
-                after = (at, name)
-                if info is not None and (cwd is None or info["cwd"] == cwd):
-                    found.append(info)
-        return {"sessions": found}
-
-    async def _info(self, name: str, at: int) -> dict[str, Any] | None:
-        """None for a log that is not, or cannot be read as, a session's."""
-        try:
-            facts = summary(await self._store.open(name))
-        except LogError:
-            return None
-        if facts is None:
-            return None
-        updated_at = datetime.fromtimestamp(at / 1e9, UTC).isoformat(timespec="milliseconds")
-        return build.session_info(name, facts.pop("cwd"), updated_at=updated_at, **facts)
+            found, more = await self._listing.page(PAGE, after=after, cwd=cwd, active=self.active)
+        answer: dict[str, Any] = {"sessions": [_info(listed) for listed in found]}
+        return answer | {"nextCursor": _encoded(found[-1].place)} if more else answer
 
     async def _stored(self, session_id: str, claimed: bool = False) -> "Log":
         try:
@@ -154,19 +137,13 @@ class Sessions:
             raise RpcError(INTERNAL_ERROR, f"The session cannot be opened: {exc}") from None
 
 
-def summary(log: "Log") -> dict[str, Any] | None:
-    """What a list shows of a session: its directories as last opened, its title. None for a log that is none's."""
-    found: dict[str, Any] | None = None
-    for _, entry in log.read():
-        kind = entry.get("type")
-        if kind == "session":
-            title = found["title"] if found else None
-            found = {"cwd": entry["cwd"], "additional_directories": entry["directories"], "title": title}
-        elif found is None:
-            return None
-        elif kind == "title":
-            found["title"] = entry["title"]
-    return found
+def _info(listed: Listed) -> dict[str, Any]:
+    at, session_id = listed.place
+    updated_at = datetime.fromtimestamp(at / 1e9, UTC).isoformat(timespec="milliseconds")
+    directories = list(listed.directories)
+    return build.session_info(
+        session_id, listed.cwd, updated_at=updated_at, additional_directories=directories, title=listed.title
+    )
 
 
 @contextlib.contextmanager
@@ -184,11 +161,11 @@ def log_errors_told() -> Iterator[None]:
         raise RpcError(INTERNAL_ERROR, f"The session's log cannot be used: {exc}") from None
 
 
-def _encoded(place: tuple[int, str]) -> str:
+def _encoded(place: Place) -> str:
     return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
 
 
-def _decoded(cursor: str) -> tuple[int, str]:
+def _decoded(cursor: str) -> Place:
     try:
         at, name = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
         return int(at), str(name)

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import NoReturn
 
-from ars_cli import __version__
+from ars_cli import __version__, sessions
 from ars_cli.exits import ABORTED, FAILED, INTERRUPTED, MEANINGS, USAGE
 
 POLICIES = ("ask", "allow-reads", "deny", "allow-once")
@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     chat.add_argument("--demo", action="store_true", help="work on a throw-away project whose tests fail")
     chat.set_defaults(run=_chat)
+    sessions.add_parser(commands, epilog=f"exit codes:\n{codes}")
     return parser
 
 

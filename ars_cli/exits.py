@@ -9,8 +9,8 @@ INTERRUPTED = 130
 
 MEANINGS = {
     DONE: "done",
-    USAGE: "wrong usage or configuration: options, a missing agent, a sign-in that is needed",
-    FAILED: "the agent or the model failed",
+    USAGE: "wrong usage or configuration: options, a missing agent or session, a sign-in that is needed",
+    FAILED: "the agent, the model or the store failed; a file to import was refused",
     STOPPED_EARLY: "the turn stopped early: a limit was reached, or the model refused",
     ABORTED: "the turn was cancelled, or the program was told to end",
     INTERRUPTED: "interrupted with Ctrl-C",

@@ -19,7 +19,9 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "many_sessions": turns.many_sessions,
     "memory": sessions.memory,
     "growth": turns.growth,
+    "append": sessions.append,
     "load": sessions.load,
+    "listing": sessions.listing,
     "ends": turns.ends,
     "connector": connector.connector,
 }

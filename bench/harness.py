@@ -47,9 +47,9 @@ class Bench:
         }
 
     @contextmanager
-    def agent(self, mode: str) -> Iterator[Peer]:
+    def agent(self, mode: str, *arguments: str) -> Iterator[Peer]:
         """An agent after `initialize`, whose model is the server in that mode."""
-        peer = Peer({**self._environment, "OPENAI_MODEL": mode})
+        peer = Peer({**self._environment, "OPENAI_MODEL": mode}, *arguments)
         try:
             peer.initialize()
             yield peer

@@ -112,6 +112,10 @@ class Peer:
         lines = Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024 / 1e6
 
+    def descriptors(self) -> int:
+        """How many files, pipes and sockets the process has open."""
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+
 
 def prompt_params(session_id: str, text: str) -> dict[str, Any]:
     """The params of a prompt of one text."""
@@ -130,7 +134,8 @@ def messages(arrivals: list[Arrival]) -> list[dict[str, Any]]:
 
 def timed_messages(arrivals: list[Arrival]) -> list[tuple[float, dict[str, Any]]]:
     """The messages, each with the time at which its last byte came."""
-    timed, rest = [], b""
+    timed: list[tuple[float, dict[str, Any]]] = []
+    rest = b""
     for at, data in arrivals:
         *lines, rest = (rest + data).split(b"\n")
         timed.extend((at, orjson.loads(line)) for line in lines)

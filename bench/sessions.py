@@ -1,25 +1,97 @@
 """What sessions cost: in memory, in the store, to load and to list."""
 
+import tempfile
 import time
 from collections.abc import Iterator
 
 import anyio
+from anyio.lowlevel import checkpoint
 
+from ars_acp.session import new_session_id, opening_entry
+from ars_acp.sessions import PAGE
 from bench.harness import Bench, Figure, warmed
 from event_log.stores import open_store
 
-ENTRIES = 10_000
+ENTRIES = 10_000  # of one session
+STORED = 10_000  # sessions
+OF_ONE_PROJECT = 20  # of them
+IDLE = 1_000  # sessions
 
 
 def memory(bench: Bench) -> Iterator[Figure]:
     with bench.agent("mode:ok20") as peer:
         warmed(peer)
-        idle = peer.pss()
+        idle, files = peer.pss(), peer.descriptors()
+        yield Figure("idle, everything loaded", idle, 65, "MB PSS")
         for _ in range(50):
             peer.new_session()
         after = peer.pss()
-    yield Figure("idle, everything loaded", idle, 65, "MB PSS")
-    yield Figure("each further session, of 50", (after - idle) * 1000 / 50, 50, "KB")
+        yield Figure("each further session, of 50", (after - idle) * 1000 / 50, 50, "KB")
+        for _ in range(IDLE - 51):
+            peer.prompt(peer.new_session())
+        yield Figure(f"{IDLE:,} idle sessions, above the first", peer.pss() - idle, 100, "MB PSS")
+        yield Figure("descriptors that they hold", peer.descriptors() - files, 0, "")
+
+
+def append(bench: Bench) -> Iterator[Figure]:
+    """What one piece of a reply costs on its way into the store's file, alone and among those that came with it."""
+
+    def once(together: int) -> float:
+        with tempfile.TemporaryDirectory() as place:
+            return anyio.run(append_time, f"jsonl:{place}", together)
+
+    yield Figure("append to jsonl, an entry at a time", bench.median(lambda: once(1)), 10, "µs")
+    yield Figure("append to jsonl, an entry among 32", bench.median(lambda: once(32)), None, "µs")
+
+
+async def append_time(url: str, together: int) -> float:
+    """Microseconds that an entry takes, while the store has the disk take what was written as it does in the agent."""
+    store = open_store(url)
+    entries = [{"type": "text", "text": " token"}] * together
+    async with anyio.create_task_group() as beside:
+        beside.start_soon(store.run)
+        log = await store.create("bench")
+        began = time.perf_counter()
+        for count in range(ENTRIES // together):
+            log.append(entries)
+            if count % 32 == 0:
+                await checkpoint()
+        took = time.perf_counter() - began
+        await store.close()
+        beside.cancel_scope.cancel()
+    return took * 1e6 / ENTRIES
+
+
+def listing(bench: Bench) -> Iterator[Figure]:
+    """How long the first page of `session/list` takes in a process that has done nothing else yet."""
+    with tempfile.TemporaryDirectory() as place:
+        anyio.run(fill, f"jsonl:{place}")
+
+        def listed(**of: str) -> float:
+            with bench.agent("mode:ok20", "--store", f"jsonl:{place}") as peer:
+                began = time.perf_counter()
+                page, _ = peer.call("session/list", of)
+                assert len(page["sessions"]) == (OF_ONE_PROJECT if of else PAGE)
+                return (time.perf_counter() - began) * 1000
+
+        def of_one() -> float:
+            return listed(cwd="/project/7")
+
+        yield Figure(f"list of {STORED:,} sessions, ever the first of one project", of_one(), None, "ms")
+        yield Figure("the same in the next process", bench.median(of_one), 100, "ms")
+        yield Figure("first page of all, in a new process", bench.median(listed), 100, "ms")
+
+
+async def fill(url: str) -> None:
+    """Stores many sessions of many projects."""
+    store = open_store(url)
+    for number in range(STORED):
+        log = await store.create(new_session_id())
+        log.append([opening_entry(f"/project/{number // OF_ONE_PROJECT}", (), "ask")])
+        log.append([{"type": "text", "text": " token"}] * 50)
+        log.append([{"type": "title", "title": f"What was asked in session {number}"}])
+        log.close()
+    await store.close()
 
 
 async def repeat_turn(url: str, name: str) -> int:

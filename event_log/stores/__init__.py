@@ -37,7 +37,13 @@ class Store(Protocol):
     has. Others are dead when they gave no sign of life for `LEASE_SECONDS`.
 
     All methods are for the event loop's thread. Each may raise LogStorageFailed.
+
+    `directory` is where, on this machine, something about the logs can be kept beside them, None: nowhere. It may not
+    be there yet.
     """
+
+    @property
+    def directory(self) -> str | None: ...
 
     async def run(self) -> None:
         """What the store does beside: a task for the program to start once, before the first claim. It ends when it is

@@ -1,6 +1,7 @@
 """The store of plain files: one file of JSON lines a log, for its owner's eyes only, one write(2) an append."""
 
 import os
+import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from time import monotonic
@@ -18,6 +19,7 @@ from event_log.stores.claims import Claim, Claims
 from event_log.stores.jsonl_file import JsonlFile, failed
 
 _SUFFIX = ".jsonl"
+_FILE = re.compile(f"({NAME.pattern}){re.escape(_SUFFIX)}")
 _SYNC_SECONDS = 0.02  # what is written this long after the first unsynced write is synced with it
 _SURE_SECONDS = 1.0  # far below a lease, so that a process that stood still looks before it writes
 
@@ -115,21 +117,30 @@ class JsonlStore:
         self._hold(log, claim, last)
 
     async def names(self) -> list[str]:
-        try:
-            with os.scandir(self.directory) as files:
-                found = [file.name.removesuffix(_SUFFIX) for file in files if file.name.endswith(_SUFFIX)]
-        except FileNotFoundError:
-            found = []
-        except OSError as error:
-            raise failed("cannot list the logs", error) from error
-        return list(filter(NAME.fullmatch, found))
+        return await anyio.to_thread.run_sync(lambda: [name for name, _ in self._files()])
 
     async def recent(self) -> list[tuple[int, str]]:
+        return await anyio.to_thread.run_sync(self._recent)
+
+    def _recent(self) -> list[tuple[int, str]]:
         found = []
-        for name in await self.names():
-            with suppress(FileNotFoundError):  # deleted meanwhile
-                found.append((os.stat(self.path(name)).st_mtime_ns, name))
+        for name, file in self._files():
+            try:
+                found.append((file.stat().st_mtime_ns, name))
+            except FileNotFoundError:  # deleted meanwhile
+                continue
         return sorted(found, reverse=True)
+
+    def _files(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        try:
+            with os.scandir(self.directory) as files:
+                for file in files:
+                    if match := _FILE.fullmatch(file.name):
+                        yield match[1], file
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise failed("cannot list the logs", error) from error
 
     async def delete(self, name: str) -> None:
         path = self.path(name)

@@ -13,6 +13,8 @@ from event_log.stores import check_name
 class MemoryStore:
     """A Store. Written means: in this object. Each one is a store of its own, so nobody else ever holds a log."""
 
+    directory = None
+
     def __init__(self, rest: str = "", takes_over: Collection[str] = ()) -> None:
         if rest:
             raise StoreInvalid("the memory store has no place: memory: is all of its URL")

@@ -50,6 +50,7 @@ class MirroredStore:
         self._server = server
         self._tell = tell
         self._files = JsonlStore(directory, takes_over, owner)
+        self.directory = directory
         self._takes_over = takes_over
         self.owner = self._files.owner
         self._open: WeakValueDictionary[str, Log] = WeakValueDictionary()

@@ -7,6 +7,7 @@ import pytest
 
 from acp_wire import methods
 from ars_acp.commands import COMMANDS
+from ars_acp.transfer import read
 from tests.support.in_memory import FILES, Client, House, house
 
 HELLO = "=== turn repeat\nsay: the model heard $prompt\n"
@@ -188,6 +189,15 @@ async def test_a_session_is_exported_with_permission() -> None:
             assert part in text
         assert "Created notes/s.md" in await answered(it, "/export notes/s.md")
         assert await it.prompt("go on") == "end_turn"
+
+
+async def test_a_session_is_exported_as_json_lines_that_hold_all_but_the_command_itself() -> None:
+    async with house(HELLO) as it:
+        await it.prompt("go")
+        before = await it.entries()
+        assert "Created s.jsonl" in await answered(it, "/export s.jsonl")
+        brought = read(it.client.files["/project/s.jsonl"].encode())
+        assert (brought.id, brought.entries) == (it.session, before)
 
 
 @pytest.mark.parametrize("path", ["../out.md", "/etc/passwd", "~/x.md"])

@@ -30,6 +30,7 @@ OPENS_FILES_OF_ITS_OWN = {
     "ars_acp/settings.py",  # where the configuration and the state are
     "ars_acp/login.py",  # the file with the key
     "ars_acp/log.py",  # --log-file
+    "ars_acp/listing.py",  # the cache of what lists show, beside the logs
     "ars_acp/catalog.py",  # what is known of models: our data, and the person's file
     "ars_acp/models/script.py",  # the script that the person names
     "ars_acp/models/scripted.py",
