@@ -9,12 +9,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import anyio
 import pytest
 
 from acp_wire.errors import RpcError
 from connector import beneath
 from connector.beneath import OutsideError, open_by_kernel, open_by_walking
 from connector.files import Files
+from connector.protected import protected
+from connector.workspace import Workspace
 
 pytestmark = [
     pytest.mark.faults("S6"),
@@ -105,3 +108,70 @@ def test_swapping_the_directory_while_files_are_written_never_writes_outside(
     assert (root.parent / "ws-evil" / "secret").read_text() == "secret"
     assert len(seen) == 2
     assert seen["written"] > 0
+
+
+def test_swapping_the_directory_that_a_command_starts_in_never_starts_it_outside(
+    root: Path, count: Count, record: Record
+) -> None:
+    tries = count(100_000, 2_000)
+    files = Files([str(root)])
+    (root / "swap").symlink_to("../ws-evil")
+    inside = os.stat(root / "dir").st_ino
+    seen = Counter[str]()
+    with swapping(root / "dir", root / "swap"):
+        for _ in range(tries):
+            try:
+                directory = files.open_directory(f"{root}/dir")
+            except RpcError:
+                seen["refused"] += 1
+                continue
+            seen["inside" if os.fstat(directory).st_ino == inside else "outside"] += 1
+            os.close(directory)
+    files.close()
+
+    escapes = seen["outside"]
+    record("S6 cwd", "0 escapes of 100,000 swap-race tries", f"{escapes} of {tries}", escapes == 0)
+    assert seen["inside"] > 0 < seen["refused"]
+
+
+async def test_a_command_starts_in_the_very_directory_that_was_opened(root: Path, count: Count, record: Record) -> None:
+    commands = count(500, 30)
+    workspace = Workspace([str(root)])
+    (root / "swap").symlink_to("../ws-evil")
+    outside = 0
+    with swapping(root / "dir", root / "swap"), anyio.fail_after(100):
+        for _ in range(commands):
+            with contextlib.suppress(RpcError):
+                terminal = workspace.terminals.get(workspace.terminals.create("ls", cwd=f"{root}/dir"))
+                await terminal.wait()
+                outside += "secret" in terminal.output()
+                await workspace.terminals.release(terminal.id)
+    await workspace.close()
+    record("S6 commands", "0 of 500 commands outside", f"{outside} of {commands}", outside == 0)
+
+
+def test_a_file_that_was_decided_on_is_the_one_that_is_written(root: Path, count: Count, record: Record) -> None:
+    """The link leads now to a free file, now to a protected one; both lie inside."""
+    tries = count(100_000, 2_000)
+    files = Files([str(root)])
+    (root / ".git").mkdir()
+    (root / ".git" / "config").write_text("ours")
+    (root / "free").symlink_to("dir/notes")
+    (root / "leash").symlink_to(".git/config")
+    (root / "dir" / "notes").write_text("")
+    seen = Counter[str]()
+    with swapping(root / "free", root / "leash"):
+        for _ in range(tries):
+            try:
+                real = files.real(f"{root}/free")
+                if protected(real) is None:
+                    files.write(f"{root}/free", "theirs", real=real)
+                    seen["written"] += 1
+                else:
+                    seen["asked"] += 1
+            except RpcError:
+                seen["refused"] += 1
+    files.close()
+    wrong = (root / ".git" / "config").read_text() != "ours"
+    record("S8 race", "0 protected files written in 100,000 tries", f"{wrong:d}, {dict(seen)}", not wrong)
+    assert seen["written"] > 0 < seen["asked"]
