@@ -196,13 +196,17 @@ def failed(action: str, error: OSError) -> LogStorageFailed:
 
 
 def _is_torn(line: bytes) -> bool:
-    """Whether a line at the end is one that was never written whole: no entry has zeros, or bytes that are no text."""
-    if not line.endswith(b"\n") or b"\0" in line or not line.strip():
+    """Whether a line at the end was never written whole. Zeros, or half a character, before what is whole are not that,
+    but damage."""
+    if not line.endswith(b"\n"):
+        return True
+    said = line.rstrip(b"\0 \t\r\n")
+    if not said or (b"\0" in line and b"\0" not in said):
         return True
     try:
-        line.decode()
-    except UnicodeDecodeError:
-        return True
+        said.decode()
+    except UnicodeDecodeError as error:
+        return error.reason == "unexpected end of data"
     return False
 
 

@@ -1,16 +1,21 @@
+import inspect
 import json
 import os
 import resource
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Callable
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import anyio
 import pytest
 
 from event_log import Log, LogDamaged, LogExists, LogNotFound, LogNotHeld, LogStorageFailed
 from event_log.stores.jsonl import JsonlStore
+from tests.support.unprivileged import as_nobody
 
 
 @pytest.fixture
@@ -297,3 +302,62 @@ async def test_a_killed_writer_loses_nothing_that_it_has_told(store, file):
     log.append([{"text": "and on"}])
     log.close()
     assert [line["n"] for line in lines(file)] == list(range(1, log.last + 1))
+
+
+def refusals(directory: str) -> list[str]:
+    """What an ordinary user is told who may not do one thing after the other in a store."""
+
+    async def ask() -> list[str]:
+        store = JsonlStore(directory)
+        log = await store.create("s-1")
+        log.append([{"i": 1}])
+        log.rest()
+        (await store.create("s-9")).close()
+        told = []
+
+        async def refused(mode: int, path: str, what: Callable[[], Any]) -> None:
+            before = os.stat(path).st_mode & 0o777
+            os.chmod(path, mode)
+            try:
+                if inspect.isawaitable(found := what()):
+                    await found
+                told.append("it was allowed")
+            except LogStorageFailed as error:
+                told.append(str(error))
+            os.chmod(path, before)
+
+        file = f"{directory}/s-1.jsonl"
+        await refused(0o400, file, lambda: log.append([{"i": 2}]))
+        await refused(0o000, file, lambda: list(log.read()))
+        await refused(0o500, directory, lambda: store.create("s-2"))
+        await refused(0o500, directory, lambda: store.delete("s-9"))
+        await refused(0o000, directory, store.names)
+        log.append([{"i": 3}])
+        log.close()
+        log = await store.open("s-1")
+        await refused(0o500, directory, lambda: store.claim(log))
+        await store.claim(log)
+        log.append([{"i": 4}])
+        await store.close()
+        return [*told, *(str(entry["i"]) for _, entry in (await JsonlStore(directory).open("s-1")).read())]
+
+    return anyio.run(ask)
+
+
+def test_what_is_not_permitted_is_told_and_works_when_it_is_permitted_again():
+    in_a_place_of_its_own(refusals)  # as whoever we are, so that all is imported that an ordinary user could not read
+    denied = "Permission denied"
+    told = as_nobody(lambda: in_a_place_of_its_own(refusals))
+    assert told == [
+        f"cannot write to the log: {denied}",
+        f"cannot read the log: {denied}",
+        *(f"cannot make the log in PLACE: {denied}", f"cannot delete the log: {denied}"),
+        f"cannot list the logs: {denied}",
+        f"cannot claim the log: {denied}",
+        *"134",
+    ]
+
+
+def in_a_place_of_its_own(work: Callable[[str], list[str]]) -> list[str]:
+    with tempfile.TemporaryDirectory() as place:
+        return [line.replace(place, "PLACE") for line in work(place)]
