@@ -66,10 +66,12 @@ class Program:
         """Its row, with the real file for a command. Without a port there is no endpoint, and no credentials."""
         argv = (find_node() or "node", str(self.file)) if self.node else (str(self.file),)
         row = VENDORS[self.name]
-        env = {**row.env, **QUIET, "HOME": str(home), "PATH": f"{home}:/usr/bin:/bin"}
+        env = {**row.env, **QUIET, **MEASURED, "HOME": str(home), "PATH": f"{home}:/usr/bin:/bin"}
         return replace(row, argv=argv, env=env | (self.endpoint(port) if port is not None else {}))
 
 
+# The coverage of a child is measured through its variables.
+MEASURED = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
 # Nothing here may phone home, update itself or fetch anything.
 QUIET = {
     "npm_config_registry": "http://127.0.0.1:9",

@@ -3,19 +3,21 @@
 Several turns with a memory, text to the last character, a tool call granted and one refused, a cancel, a clean stop.
 """
 
+import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import anyio
 import pytest
 
 from connector import Act, Answer, Client, Session, SignInNeeded, launch
+from connector.testing import mock_agent
 from connector.vendors import VENDORS, Vendor
 from fixtures.model_server import model_server
-from tests.connector.programs import PROGRAMS, Numbered, heard_by, missing
+from tests.connector.programs import MEASURED, PROGRAMS, Numbered, heard_by, missing
 
 PROMPTS = (
     "[turn 1] Remember the word heron.",
@@ -44,9 +46,8 @@ class Subject:
 
 async def check(subject: Subject, project: Path) -> None:
     """The contract, in one process and one session: a real agent takes seconds to start."""
-    row = subject.vendor
     client = Client(policy=subject.decide)
-    async with launch(row.command(), client, cwd=str(project), limits=row.limits) as connector:
+    async with launch(subject.vendor, client, cwd=str(project)) as connector:
         session = await connector.new_session(str(project))
         await streams_to_the_last_character(session)
         await asks_and_does_what_is_granted(session, subject, project / "granted.txt")
@@ -143,6 +144,15 @@ def home(tmp_path: Path) -> Path:
     return made
 
 
+@pytest.mark.parametrize("name", VENDORS)
+async def test_the_mock_in_its_shape_keeps_the_contract(name: str, project: Path, home: Path) -> None:
+    script, heard = home / "script", home / "heard"
+    script.write_text(script_for(project, lambda path: f"write {path}: done").replace("--- step", "---"))
+    vendor = replace(mock_agent(name, script, ["--heard", str(heard)]), env={**MEASURED, "HOME": str(home)})
+    with anyio.fail_after(30):
+        await check(Subject(vendor, lambda: list(map(json.loads, heard.read_text().splitlines())), home), project)
+
+
 @pytest.mark.e2e
 @pytest.mark.parametrize("name", VENDORS)
 async def test_the_real_program_keeps_the_contract(name: str, project: Path, home: Path) -> None:
@@ -155,15 +165,28 @@ async def test_the_real_program_keeps_the_contract(name: str, project: Path, hom
             await check(Subject(vendor, lambda: heard_by(server), home), project)
 
 
+SIGNED_IN_FIRST = [name for name, row in VENDORS.items() if row.sign_in.shows != "never"]
+
+
+@pytest.mark.parametrize("name", SIGNED_IN_FIRST)
+async def test_the_mock_shows_a_missing_login_as_its_vendor_does(name: str, project: Path, home: Path) -> None:
+    vendor = replace(mock_agent(name, options=["--signed-out"]), env={**MEASURED, "HOME": str(home)})
+    await shows_a_missing_login(vendor, project, home)
+
+
 @pytest.mark.e2e
-@pytest.mark.parametrize("name", [name for name, row in VENDORS.items() if row.sign_in.shows != "never"])
+@pytest.mark.parametrize("name", SIGNED_IN_FIRST)
 async def test_the_real_program_shows_a_missing_login_where_its_row_says(name: str, project: Path, home: Path) -> None:
     program = PROGRAMS[name]
     if why := missing(program):
         pytest.skip(why)
-    vendor = program.vendor(None, home)
+    await shows_a_missing_login(program.vendor(None, home), project, home)
+
+
+async def shows_a_missing_login(vendor: Vendor, project: Path, home: Path) -> None:
     with anyio.fail_after(60), pytest.raises(SignInNeeded) as refused:
-        async with launch(vendor.command(), Client(), cwd=str(project), limits=vendor.limits) as connector:
+        async with launch(vendor, Client(), cwd=str(project)) as connector:
             await (await connector.new_session(str(project))).prompt("hello")
     assert refused.value.method == vendor.sign_in.shows
+    assert vendor.sign_in.run in str(refused.value)
     assert not left_over(home)
