@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 from urllib.parse import unquote, urlsplit
@@ -271,8 +272,6 @@ def open_sessions(settings: Settings, tell: Callable[[str], None] = lambda line:
 
 
 def _is_loopback(url: str) -> bool:
-    from ipaddress import ip_address  # late: where there is a key nobody asks
-
     try:
         host = urlsplit(url).hostname or ""
         return host == "localhost" or ip_address(host).is_loopback

@@ -2,7 +2,7 @@
 
 The rules are the schema's `x-deserialize-*` annotations: `Lenient` is default-on-error, `SKIP_INVALID` is
 skip-invalid-items, `NULL_IS_EMPTY` is default-on-null. They build core schemas directly, without Python validators,
-because these models are part of the agent's start-up time.
+because a first prompt waits for these models.
 """
 
 from collections.abc import Callable
