@@ -33,7 +33,7 @@ def start(bench: Bench) -> Iterator[Figure]:
     yield Figure("bare asyncio agent: spawn → session/new", least, None, "ms")
     yield Figure("spawn → initialize", initialized, None, "ms")
     yield Figure("spawn → session/new", created, 180, "ms")
-    yield Figure("the same, in starts of the bare agent", created / least, 180 / 57, "×")
+    yield Figure("the same, in starts of the bare agent", created / least, round(180 / 57, 2), "×")
 
 
 def start_times(peer: Peer) -> tuple[float, float]:
