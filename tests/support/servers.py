@@ -47,6 +47,7 @@ class OwnServer:
 
     def __init__(self, url: str, command: list[str], ready: bytes, user: str | None) -> None:
         self.url = url
+        self.kind = url.partition(":")[0]
         self.port = int(url.rpartition(":")[2].partition("/")[0])
         self._command, self._ready, self._user = command, ready, user
         self._process: subprocess.Popen[bytes] | None = None
