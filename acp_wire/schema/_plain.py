@@ -1,4 +1,4 @@
-"""What comes before the first session is there, read without pydantic: loading it would double an agent's start.
+"""What comes before the first session is there, read without pydantic: loading it would nearly double an agent's start.
 
 A `Part` reads itself from the JSON object that it came as, a field a line, and keeps the rules that the models of
 `_base` keep: unknown keys are ignored, and what is malformed is an error where it is required, else the default.
