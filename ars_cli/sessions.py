@@ -14,12 +14,14 @@ from ars_cli.plain import clean, visible
 
 if TYPE_CHECKING:
     from ars_acp.listing import Listed
+    from event_log.log import Log
     from event_log.stores import Store
 
 # What is to be done; returns what is to be printed.
 Act = Callable[["Store", argparse.Namespace], Awaitable[bytes]]
 SHOWN = 50
 AT_ONCE = 1000  # entries of an import in one write
+SERVER_SECONDS = 30.0  # how long an import waits for a server to have it
 
 
 def add_parser(commands: Any, *, epilog: str) -> None:
@@ -63,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     from ars_acp.settings import load, open_sessions
 
     try:
-        store = open_sessions(load({"store": options.store}))
+        store = open_sessions(load({"store": options.store}), _note)
     except SettingsError as why:
         return _failed(why, USAGE)
     said = anyio.run(_run, store, options)
@@ -178,23 +180,47 @@ async def _export(store: "Store", options: argparse.Namespace) -> bytes:
 async def _import(store: "Store", options: argparse.Namespace) -> bytes:
     from ars_acp.session import new_session_id
     from ars_acp.transfer import read
-    from event_log.errors import LogError, LogExists
+    from event_log.errors import LogError
 
     brought = read(sys.stdin.buffer.read() if options.file == "-" else Path(options.file).read_bytes())
-    try:
-        log = await store.create(brought.id)
-    except LogExists:
-        log = await store.create(new_session_id())
+    session_id = brought.id
+    if await _is_taken(store, session_id):
+        session_id = new_session_id()
         _note(f"there already is a session {brought.id}, so this one has a new id")
+    log = await store.create(session_id)
     try:
         for at in range(0, len(brought.entries), AT_ONCE):
             log.append(brought.entries[at : at + AT_ONCE])
     except LogError:
-        await store.delete(log.name)  # half a session is none
+        await store.delete(session_id)  # half a session is none
         raise
+    await _brought_home(store, log)
     if (mode := brought.state["llm_state"]["config"].get("mode", "ask")) != "ask":
         _note(f"its mode is `{mode}`: choose another before you prompt it, if you do not trust where it comes from")
-    return f"{log.name}\n".encode()
+    return f"{session_id}\n".encode()
+
+
+async def _is_taken(store: "Store", session_id: str) -> bool:
+    from event_log.errors import LogDamaged, LogNotFound
+
+    try:
+        await store.open(session_id)
+    except LogNotFound:
+        return False
+    except LogDamaged:
+        pass
+    return True
+
+
+async def _brought_home(store: "Store", log: "Log") -> None:
+    """Waits for a server to have all of a log; a local store has it already."""
+    import anyio
+
+    with anyio.move_on_after(SERVER_SECONDS):
+        while store.confirmed(log.name) < log.last:  # noqa: ASYNC110
+            await anyio.sleep(0.02)
+        return
+    _note("the server does not have all of it yet; the next ars-acp or `ars sessions` of this machine goes on")
 
 
 async def _delete(store: "Store", options: argparse.Namespace) -> bytes:

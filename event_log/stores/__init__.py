@@ -66,6 +66,10 @@ class Store(Protocol):
         be read only: nothing in it is changed, then or later.
         """
 
+    def confirmed(self, name: str) -> int:
+        """The number up to which a log that is ours to write is where this store keeps logs: its last one, but for a
+        store on a server, which is brought what was written soon after. 0 for a log that is not ours."""
+
     async def names(self) -> list[str]:
         """The names of all logs, in no particular order."""
 

@@ -116,6 +116,10 @@ class JsonlStore:
             raise
         self._hold(log, claim, last)
 
+    def confirmed(self, name: str) -> int:
+        log = self._held.get(name)
+        return log.last if log else 0
+
     async def names(self) -> list[str]:
         return await anyio.to_thread.run_sync(lambda: [name for name, _ in self._files()])
 

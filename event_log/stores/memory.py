@@ -51,6 +51,10 @@ class MemoryStore:
             records.fence += 1
             log.stands(len(records.lines), records.fence)
 
+    def confirmed(self, name: str) -> int:
+        log = self._open.get(name)
+        return log.last if log and log.fence else 0
+
     async def names(self) -> list[str]:
         return list(self._records)
 

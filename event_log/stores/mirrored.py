@@ -118,10 +118,12 @@ class MirroredStore:
 
     async def recent(self) -> list[tuple[int, str]]:
         found = {name: at for at, name in await self._server.recent()}
-        for at, name in await self._files.recent():
-            # Local files are the first to know, and the only ones of what the server was not told yet.
-            if name in found or os.path.exists(self._mark(name)):
-                found[name] = max(at, found.get(name, 0))
+        with suppress(FileNotFoundError):
+            for name in os.listdir(self._marks):
+                # Its file is the first to know, and the only one of what the server was not told yet. Others are
+                # copies: when one was made says nothing.
+                with suppress(FileNotFoundError):
+                    found[name] = max(os.stat(self._files.path(name)).st_mtime_ns, found.get(name, 0))
         return sorted(((at, name) for name, at in found.items()), reverse=True)
 
     async def delete(self, name: str) -> None:
@@ -161,7 +163,6 @@ class MirroredStore:
         await self._server.aclose()
 
     def confirmed(self, name: str) -> int:
-        """The number up to which the server is known to have a log that is ours to write."""
         mirror = self._mirrors.get(name)
         return mirror.tail.number if mirror else 0
 

@@ -11,6 +11,7 @@ import pytest
 from tests.cli.terminal import argv, environment
 from tests.support.hands import NEVER, Hands
 from tests.support.process import Client, agent, script
+from tests.support.servers import ordinary, space
 
 pytestmark = pytest.mark.e2e
 
@@ -217,6 +218,22 @@ async def test_a_damaged_log_is_told_of_and_the_others_are_listed(tmp_path: Path
     assert code == 2
     assert "damaged" in line
     assert [line.split("  ")[1] for line in said(tmp_path, "list").splitlines()] == [other]
+
+
+@pytest.mark.parametrize("scheme", ["redis", "postgresql"])
+async def test_an_import_to_a_server_is_done_when_other_hosts_have_it(tmp_path: Path, scheme: str) -> None:
+    session = await stored(tmp_path)
+    whole = said(tmp_path, "export", session, "--jsonl").encode()
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+    async with space(ordinary(scheme)) as url:
+        assert said(tmp_path / "here", "import", "-", "--store", url, stdin=whole) == f"{session}\n"
+        assert said(tmp_path / "there", "export", session, "--jsonl", "--store", url).encode() == whole
+        assert said(tmp_path / "there", "list", "--store", url) == said(tmp_path / "here", "list", "--store", url)
+        ran = ars(tmp_path / "there", "import", "-", "--store", url, stdin=whole)
+        assert ran.stdout.decode().strip() != session
+        said(tmp_path / "there", "delete", session, "--store", url)
+        assert refused(tmp_path / "here", "show", session, "--store", url)[0] == 1
 
 
 def test_a_store_that_is_none_is_wrong_usage(tmp_path: Path) -> None:

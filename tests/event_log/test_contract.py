@@ -24,6 +24,7 @@ from event_log import (
     open_store,
 )
 from tests.support.servers import ordinary, space
+from tests.support.waiting import until
 
 SERVED = ("redis", "postgresql")  # one of each kind on a server
 
@@ -469,6 +470,17 @@ async def test_who_was_taken_over_writes_no_more(url: str, tmp_path: Path, store
     assert new.append(words("c")) == 3
     assert list(new.read()) == list(enumerate(words("a", "b", "c"), 1))
     await third.close()
+
+
+async def test_what_is_written_is_confirmed_soon_after_and_of_what_is_not_ours_nothing(store: Store, other: Store):
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.run)
+        log = await store.create("s-1")
+        log.append(words("a", "b"))
+        await until(lambda: store.confirmed("s-1") == 2)
+        assert other.confirmed("s-1") == store.confirmed("s-2") == 0
+        log.close()
+        tasks.cancel_scope.cancel()
 
 
 async def test_a_closed_store_ends_its_work(store: Store):

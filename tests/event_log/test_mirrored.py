@@ -311,6 +311,16 @@ async def test_lists_have_what_the_server_has_and_what_it_was_not_told_yet(hosts
     assert at > 0
 
 
+async def test_a_log_that_was_only_read_here_is_no_newer_for_that(hosts: Hosts):
+    here, there = hosts.store(), hosts.start("there")
+    theirs = await there.create("theirs")
+    theirs.append(words("a"))
+    await until(lambda: there.confirmed("theirs") == 1)
+    before = await here.recent()
+    assert list((await here.open("theirs")).read()) == [(1, {"text": "a"})]
+    assert await here.recent() == before
+
+
 async def test_a_log_that_was_closed_is_claimed_again_while_it_is_still_on_its_way(hosts: Hosts, server):
     store = hosts.start()
     log = await store.create("s-1")
