@@ -250,7 +250,7 @@ class Connector:
         on_output: OnOutput | None = None,
         outside: OnUpdate = _nobody,
     ) -> Session:
-        if session_id in self.sessions:
+        if session_id in self.sessions and not self.sessions[session_id].closed:
             raise ConnectorError(self._link.name, f"the session {session_id!r} is open already")
         params = {"sessionId": session_id, **self._params(cwd, directories, mcp_servers)}
         session = Session(session_id, self._link, outside=outside)

@@ -11,10 +11,14 @@ LOADS_CODE_PREFIXES = ("LD_", "DYLD_", "PYTHON")
 
 
 def inherited(names: Iterable[str] = (), *, source: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The allow-listed part of our own environment (or of `source`), and the variables called `names` where set."""
+    """The allow-listed part of our own environment (or of `source`), and the variables called `names` where set.
+
+    A name that ends with `*` stands for all that begin so.
+    """
     ours = os.environ if source is None else source
     wanted = {*PASSED_ON, *names}
-    return {name: value for name, value in ours.items() if name in wanted or name.startswith(PASSED_ON_PREFIXES)}
+    prefixes = (*PASSED_ON_PREFIXES, *(name[:-1] for name in wanted if name.endswith("*")))
+    return {name: value for name, value in ours.items() if name in wanted or name.startswith(prefixes)}
 
 
 def named(name: str) -> bool:

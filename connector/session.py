@@ -93,6 +93,11 @@ class Session:
         """The turn that runs, if one does."""
         return self._latest if self._latest is not None and self._latest.state == "running" else None
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed; the agent may be able to load or resume it again."""
+        return self._closed
+
     def cancel(self) -> None:
         """Cancels the running turn and the queued ones: each ends with the stop reason `cancelled`.
 

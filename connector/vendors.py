@@ -1,7 +1,7 @@
 """The agents that we know, one row each: how it is started, how a person signs in, what it does in its own way.
 
-A row is data seen in the real program, whose version stands beside it; `tests/e2e/test_vendors.py` sees it again. What
-is not in the table is a command like any other: `command_of("my-agent --acp")`.
+A row is data seen in the real program, whose version stands beside it: `tests/connector/test_vendors_contract.py` sees
+it again. What is not in the table is a command like any other: `command_of("my-agent --acp")`.
 """
 
 import os.path
@@ -74,7 +74,8 @@ class Vendor:
 
     `switch` is what makes it speak ACP; the first spelling is added to `argv` where none stands there. `asking` is
     added where its first word does not: what makes the agent ask before it acts, whatever the person's own settings
-    say. `credentials` and `settings` name the variables of our environment that it gets besides the usual ones.
+    say. `credentials` and `settings` name the variables of our environment that it gets besides the usual ones;
+    `ARS_*` are all that begin so.
     """
 
     name: str
@@ -107,13 +108,11 @@ _ROWS = (
         "ARS",
         ("ars-acp",),
         credentials=("OPENAI_API_KEY",),
-        settings=("OPENAI_BASE_URL", "OPENAI_MODEL", *(f"ARS_{name}" for name in ("MODE", "STORE", "SCRIPT", "PROXY"))),
+        settings=("OPENAI_BASE_URL", "OPENAI_MODEL", "ARS_*"),
         install="uv tool install .",
         package="ars-acp",
         sign_in=SignIn("run `ars-acp login`, or set OPENAI_API_KEY"),
-        quirks=Quirks(
-            calls=frozenset({"fs/read_text_file", "fs/write_text_file", "terminal/create"}),
-        ),
+        quirks=Quirks(calls=frozenset({"fs/read_text_file", "fs/write_text_file", "terminal/create"})),
     ),
     Vendor(  # 1.18.33
         "opencode",
@@ -165,7 +164,6 @@ _ROWS = (
         ("gemini",),
         switch=("--acp", "--experimental-acp"),
         asking=("--approval-mode", "default"),
-        env={"NO_BROWSER": "1"},
         credentials=("GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_APPLICATION_CREDENTIALS"),
         settings=(
             *("GEMINI_MODEL", "GOOGLE_GEMINI_BASE_URL", "GOOGLE_GENAI_USE_VERTEXAI"),
@@ -183,7 +181,7 @@ _ROWS = (
                 ("proceed_once", "allow_once"),
                 ("cancel", "reject_once"),
             ),
-            noise=("Loaded cached credentials.",),
+            noise=("Loaded cached credentials.",),  # older ones, as people report
             calls=frozenset({"fs/write_text_file"}),
             # It takes the answer that a file is not there for a failure, and then writes no new files.
             withheld=frozenset({"fs/read_text_file"}),
@@ -218,7 +216,7 @@ _ROWS = (
         "Codex",
         ("codex-acp",),
         # Read-only is its mode that asks before it changes anything.
-        env={"INITIAL_AGENT_MODE": "read-only", "NO_BROWSER": "1"},
+        env={"INITIAL_AGENT_MODE": "read-only"},
         credentials=("CODEX_API_KEY", "OPENAI_API_KEY"),
         settings=("CODEX_HOME", "CODEX_PATH", "CODEX_CONFIG", "MODEL_PROVIDER", "OPENAI_BASE_URL"),
         install="npm install --global @agentclientprotocol/codex-acp",

@@ -116,6 +116,7 @@ async def test_a_client_that_does_not_write_neither_says_so_nor_does_it(tmp_path
     client = Client(writes=False)
     async with ends(tmp_path, client) as both:
         assert client.capabilities()["fs"] == {"readTextFile": True, "writeTextFile": False}
+        assert not client.capabilities(withheld={"fs/read_text_file"})["fs"]["readTextFile"]
         write = {"sessionId": "s", "path": f"{tmp_path}/a", "content": "x"}
         assert (await refused(both.agent.request(methods.FS_WRITE_TEXT_FILE, write))).code == METHOD_NOT_FOUND
     assert list(tmp_path.iterdir()) == []

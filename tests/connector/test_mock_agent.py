@@ -118,6 +118,8 @@ async def test_its_sessions_outlive_it_where_they_are_kept(tmp_path: Path) -> No
             assert [(said.prompt, said.response) for said in again.log()] == [("one", "You said: one")]
             assert (await again.prompt("two")).text == "You said: one | two"
             assert (await connector.new_session(str(tmp_path))).id != session.id
+            await again.close()
+            assert len((await connector.load_session(session.id, str(tmp_path))).log()) == 2
 
 
 @pytest.mark.parametrize(

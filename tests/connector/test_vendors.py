@@ -2,6 +2,7 @@
 
 import pytest
 
+from connector.environment import inherited
 from connector.limits import DEFAULTS
 from connector.vendors import VENDORS, command_of
 
@@ -58,6 +59,15 @@ def test_an_unknown_command_gets_nothing_but_its_surroundings() -> None:
     assert (vendor.name, vendor.title, vendor.limits) == ("other", "/opt/agents/other", DEFAULTS)
     assert not any("KEY" in name or "TOKEN" in name for name in vendor.command().passed_on)
     assert "HTTPS_PROXY" in vendor.command().passed_on
+
+
+def test_a_vendor_gets_the_variables_that_its_row_names_and_no_others() -> None:
+    ours = {"PATH": "/bin", "OPENAI_API_KEY": "k", "ARS_MODE": "ask", "ANTHROPIC_API_KEY": "a", "ARSON": "1"}
+    assert inherited(command_of("ars").command().passed_on, source=ours) == {
+        "PATH": "/bin",
+        "OPENAI_API_KEY": "k",
+        "ARS_MODE": "ask",
+    }
 
 
 @pytest.mark.parametrize("said", ["", "  ", [], [""]])
