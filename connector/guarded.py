@@ -6,7 +6,9 @@ it: what its keepers hold already is theirs until they or we end.
 
 import asyncio
 import contextlib
+import errno
 import os
+import select
 import signal
 import socket
 import sys
@@ -24,7 +26,7 @@ RECORD = 1 + guardian.RECORD_INT
 
 
 class GuardianLost(Exception):
-    """The guardian ended before it had answered, or does not answer."""
+    """No answer from a keeper: it was killed, or the guardian was, or they take too long."""
 
 
 def start(
@@ -44,6 +46,8 @@ def start(
         try:
             return Guarded(found, argv, env, fds)
         except GuardianLost:
+            if not found.is_gone():
+                raise OSError(errno.ETIMEDOUT, "the guardian did not start it") from None
             _forget(found)
     return Direct(argv, env, *fds)
 
@@ -56,7 +60,8 @@ class Guardian:
         self.answered = False
         self.requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.requests.settimeout(ANSWER_SECONDS)
-        with theirs:
+        with contextlib.ExitStack() as on_failure, theirs:
+            on_failure.callback(self.requests.close)
             self.pid = os.posix_spawn(
                 sys.executable,
                 [sys.executable, "-IS", guardian.__file__, str(self.owner)],
@@ -69,13 +74,20 @@ class Guardian:
                 setsid=True,
                 setsigmask=(),
             )
+            on_failure.pop_all()
+
+    def is_gone(self) -> bool:
+        """Whether it has ended: it says nothing on its socket, so there is nothing to read until then."""
+        ready = select.poll()
+        ready.register(self.requests, select.POLLIN)
+        return bool(ready.poll(0))
 
     def close(self) -> None:
-        """Lets go of it; it ends with everything that it keeps."""
+        """Gives back what is left of one that is gone, or that is another process's."""
         self.requests.close()
         if self.owner == os.getpid():
             with contextlib.suppress(ChildProcessError):
-                os.waitpid(self.pid, os.WNOHANG)
+                os.waitpid(self.pid, 0)
 
 
 class Guarded(End):

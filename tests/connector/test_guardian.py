@@ -62,11 +62,30 @@ async def test_when_its_keeper_is_killed_the_guardian_ends_what_it_kept() -> Non
         assert other.exit is None
 
 
+async def test_a_guardian_that_does_not_answer_in_time_costs_the_command_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with tree() as (before, _):
+        guardian = parent_of(parent_of(before.pid))
+        os.kill(guardian, signal.SIGSTOP)
+        monkeypatch.setattr(guarded, "ANSWER_SECONDS", 0.05)
+        with pytest.raises(TimeoutError):
+            async with tree():
+                pass
+        os.kill(guardian, signal.SIGCONT)
+        monkeypatch.undo()
+        async with tree() as (after, _):
+            assert parent_of(parent_of(after.pid)) == guardian
+        assert before.exit is None
+
+
 async def test_when_the_guardian_is_killed_its_keepers_go_on_and_another_takes_over() -> None:
     async with tree() as (before, pidfds):
-        os.kill(parent_of(parent_of(before.pid)), signal.SIGKILL)
+        guardian = parent_of(parent_of(before.pid))
+        os.kill(guardian, signal.SIGKILL)
         async with tree() as (after, _):
-            assert parent_of(parent_of(after.pid)) != parent_of(parent_of(before.pid))
+            assert parent_of(parent_of(after.pid)) != guardian
+            assert not os.path.exists(f"/proc/{guardian}")
             assert before.exit is None
             await before.kill()
             await ended(pidfds)
