@@ -236,6 +236,7 @@ class Agent:
         session.told_options = None
         call.then(lambda: self._tell_commands(session))
         call.then(lambda: self._tell_options(session, state["configOptions"]))
+        call.then(lambda: session.log.tell(self._streamer(session)))
         if not self._warming:
             self._warming = True
             call.then(lambda: self._later(self.warm))
@@ -369,10 +370,12 @@ class Agent:
         async with session.turn:
             turn = self._turn(session, trace, call)
             with tracing(trace), log_errors_told():
+                await self._sessions.save(session)
                 try:
                     stop = await run_prompt(turn, said)
                     give_title(session, turn.streamer)
                 finally:
+                    session.log.tell(turn.streamer)
                     session.log.rest()  # sessions may be many, and descriptors few
         usage = spent(turn) if "turn_usage" in self._settings.unstable else None
         return {"stopReason": stop} | ({"usage": usage} if usage else {})

@@ -16,7 +16,7 @@ from acp_wire.build_extensions import replay_result
 from ars_acp.rewind import standing, stands
 
 if TYPE_CHECKING:
-    from event_log.log import Log
+    from ars_acp.kept import KeptLog
 
 Json = dict[str, Any]
 Numbered = tuple[int, Json]
@@ -108,7 +108,7 @@ def _without_terminals(content: list[Json], text: str) -> list[Json]:
     return [build.content(text) if part["type"] == "terminal" else part for part in content]
 
 
-def missed(log: "Log", after: int, taken_back: Sequence[tuple[int, int]], *, thoughts: bool = True) -> Json:
+def missed(log: "KeptLog", after: int, taken_back: Sequence[tuple[int, int]], *, thoughts: bool = True) -> Json:
     """The result of `_ars/session/replay`: the updates above the number `after`, or the first page of them.
 
     Without what was `taken_back`, which is named where the client may have seen it.
@@ -128,7 +128,7 @@ def missed(log: "Log", after: int, taken_back: Sequence[tuple[int, int]], *, tho
     return replay_result(updates, last, more=last < log.last, taken_back=gone)
 
 
-def _message_at(log: "Log", number: int) -> int:
+def _message_at(log: "KeptLog", number: int) -> int:
     """The number in the ids of the reply that is under way at that entry; 0 where it is not known."""
     begin = number
     while begin > 0:

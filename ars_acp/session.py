@@ -39,8 +39,8 @@ import anyio
 
 from acp_wire.connection import Call
 from ars_acp.blocks import message_content
+from ars_acp.kept import KeptLog
 from ars_acp.rewind import stands
-from event_log.log import Log
 
 if TYPE_CHECKING:
     from ars_acp.compaction import Size
@@ -234,7 +234,7 @@ class Session:
     """One conversation in one project. `default_mode` holds until a mode is chosen."""
 
     id: str
-    log: Log
+    log: KeptLog
     default_mode: str
     history: History = field(default_factory=History)
     facts: Facts = field(default_factory=Facts)

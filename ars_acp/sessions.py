@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from acp_wire import build
 from acp_wire.errors import INTERNAL_ERROR, INVALID_PARAMS, NOT_FOUND, RpcError
 from ars_acp.errors import invalid_message, session_held
+from ars_acp.kept import KeptLog
 from ars_acp.listing import Listed, Listing, Place
 from ars_acp.session import Session, Unreadable, new_session_id, opening_entry
-from event_log.errors import LogError, LogHeld, LogNameInvalid, LogNotFound
+from event_log.errors import LogError, LogHeld, LogNameInvalid, LogNotFound, LogStorageFailed
 
 if TYPE_CHECKING:
     from event_log.log import Log
@@ -43,7 +44,7 @@ class Sessions:
         """A new session."""
         session_id = new_session_id()
         with log_errors_told():
-            session = Session(session_id, await self._store.create(session_id), mode)
+            session = Session(session_id, await self._created(session_id), mode)
             session.record(opening_entry(cwd, directories, mode))
             session.log.rest()
         self.active[session_id] = session
@@ -56,16 +57,19 @@ class Sessions:
         an opening entry of its own follows.
         """
         with log_errors_told():
-            entries = [entry for _, entry in (await self._stored(session_id)).read()]
+            active = self.active.get(session_id)
+            log = active.log if active else await self._stored(session_id)
+            entries = [entry for _, entry in log.read()]
             fork_id = new_session_id()
-            fork = Session(fork_id, await self._store.create(fork_id), mode)
+            fork = Session(fork_id, await self._created(fork_id), mode)
             try:
                 fork.log.append(entries)
                 fork.fold("this conversation was forked meanwhile")
                 fork.record(opening_entry(cwd, directories, fork.mode))
                 fork.log.rest()
             except (LogError, Unreadable):
-                await self._store.delete(fork_id)
+                with contextlib.suppress(LogNotFound):
+                    await self._store.delete(fork_id)
                 raise
         self.active[fork.id] = fork
         return fork
@@ -77,10 +81,10 @@ class Sessions:
         """
         session = self.active.get(session_id)
         if session is None or session.log.closed:  # closed: another process has taken it over
-            log = await self._stored(session_id, claimed=True)
+            log = await self._claimed(session_id)
             # Nothing is awaited from here on: whoever opened it meanwhile is found, and the next one finds us.
             session = self.active.get(session_id)
-            if session is None or session.log is not log:
+            if session is None or session.log.stored is not log.stored:
                 session = self._folded(session_id, log, mode)
         if session.prompts:
             raise invalid_message(INVALID_PARAMS, "sessionId: a turn of this session is running; cancel it first")
@@ -88,7 +92,7 @@ class Sessions:
         self.active[session_id] = session
         return session
 
-    def _folded(self, session_id: str, log: "Log", mode: str) -> Session:
+    def _folded(self, session_id: str, log: KeptLog, mode: str) -> Session:
         session = Session(session_id, log, mode)
         try:
             with log_errors_told():
@@ -123,16 +127,34 @@ class Sessions:
         answer: dict[str, Any] = {"sessions": [_info(listed) for listed in found]}
         return answer | {"nextCursor": _encoded(found[-1].place)} if more else answer
 
-    async def _stored(self, session_id: str, claimed: bool = False) -> "Log":
+    async def save(self, session: Session) -> None:
+        """Tries again to write what of a session could not be written."""
+        await session.log.save(self._store)
+
+    async def _created(self, session_id: str) -> KeptLog:
         try:
-            log = await self._store.open(session_id)
-            if claimed:
-                await self._store.claim(log)
-            return log
-        except (LogNotFound, LogNameInvalid):
-            raise RpcError(NOT_FOUND, "No such session is stored", {"sessionId": session_id}) from None
+            return KeptLog(session_id, await self._store.create(session_id))
+        except LogStorageFailed as exc:
+            return KeptLog(session_id, None, exc)
+
+    async def _claimed(self, session_id: str) -> KeptLog:
+        log = await self._stored(session_id)
+        try:
+            await self._store.claim(log)
         except LogHeld as exc:
             raise session_held(session_id, exc.owner) from None
+        except LogError as exc:
+            # This machine refuses to write: then nobody else here writes it. Of a server that is away nobody knows.
+            if isinstance(exc, LogStorageFailed) and exc.errno is not None:
+                return KeptLog(session_id, log, exc)
+            raise RpcError(INTERNAL_ERROR, f"The session cannot be opened: {exc}") from None
+        return KeptLog(session_id, log)
+
+    async def _stored(self, session_id: str) -> "Log":
+        try:
+            return await self._store.open(session_id)
+        except (LogNotFound, LogNameInvalid):
+            raise RpcError(NOT_FOUND, "No such session is stored", {"sessionId": session_id}) from None
         except LogError as exc:
             raise RpcError(INTERNAL_ERROR, f"The session cannot be opened: {exc}") from None
 

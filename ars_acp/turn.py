@@ -129,6 +129,7 @@ def _tools(turn: Turn) -> list[Tool]:
 
 async def _next_reply(turn: Turn) -> Reply:
     """One reply. A conversation that has become too long for it is compacted first, once in a turn."""
+    turn.session.log.tell(turn.streamer)
     turn.tools = _tools(turn)
     turn.model, turn.takes = turn.config.model(), turn.config.takes()  # as chosen by now
     if compaction.is_due(turn, compaction.size_of(*_request(turn))):

@@ -11,7 +11,7 @@ import pytest
 
 from acp_wire import methods
 from acp_wire.connection import AGENT_SIDE, CLIENT_SIDE, Connection
-from acp_wire.errors import AUTH_REQUIRED, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, RpcError
+from acp_wire.errors import AUTH_REQUIRED, INVALID_PARAMS, INVALID_REQUEST, RpcError
 from acp_wire.streams import memory_pair
 from ars_acp import __version__
 from ars_acp.agent import Agent
@@ -20,7 +20,6 @@ from ars_acp.log import Log, Sink
 from ars_acp.models.scripted import Script, ScriptedModel
 from ars_acp.settings import Settings, checked
 from event_log.stores import open_store
-from tests.support.disk import Disk
 from tests.support.in_memory import Client, house
 
 SILENT = "=== turn repeat\nsay: ok\n"
@@ -203,16 +202,6 @@ async def test_nothing_of_a_session_is_sent_before_the_answer_that_names_it() ->
         answered = next(n for n, m in enumerate(it.stream.sent) if (m.get("result") or {}).get("sessionId") == session)
         told = next(n for n, m in enumerate(it.stream.sent) if m.get("params", {}).get("sessionId") == session)
         assert answered < told
-
-
-async def test_a_log_that_cannot_be_written_is_one_clear_error() -> None:
-    disk = Disk()
-    async with house(SILENT, store=disk) as it:
-        disk.full = lambda entries: True
-        with pytest.raises(RpcError) as error:
-            await it.prompt()
-        assert error.value.code == INTERNAL_ERROR
-        assert "No space left on device" in error.value.message
 
 
 async def test_sessions_that_do_nothing_hold_no_descriptors(tmp_path: Path) -> None:

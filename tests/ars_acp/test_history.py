@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from acp_wire.errors import RpcError
 from ars_acp.session import History
 from tests.support.disk import Disk
 from tests.support.in_memory import Client, house
@@ -80,8 +79,7 @@ say: well
         [session] = it.agent._sessions.active.values()
         failing = iter(range(writes))
         disk.full = lambda entries: session.log.last >= written and next(failing, None) is not None
-        with pytest.raises(RpcError, match="No space left on device"):
-            await it.prompt("first")
+        assert await it.prompt("first") == "end_turn"
         disk.full = lambda entries: False
         assert await it.prompt("second") == "end_turn"
         assert_sound(session.history.messages)
