@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
+from acp_wire.errors import METHOD_NOT_FOUND
 from connector import Act, Answer, Client, Session, SignInNeeded, launch
 from connector.testing import mock_agent
 from connector.vendors import VENDORS, Vendor
@@ -26,6 +28,7 @@ PROMPTS = (
     "[turn 4] Take your time.",
     "[turn 5] Are you there?",
 )
+Json = dict[str, Any]
 TEXT = 'Grüße,  "quoted"  \\ and\ttabs, 漢字 and 🌍!\n\n' + " ".join(f"word{number}" for number in range(60)) + "  ."
 
 
@@ -37,17 +40,26 @@ class Subject:
     heard: Callable[[], list[list[str]]]
     home: Path
     acts: list[Act] = field(default_factory=list)
+    events: list[tuple[str, Json]] = field(default_factory=list)
 
     async def decide(self, act: Act) -> Answer:
         """Grants what turn 2 wants, refuses what turn 3 wants."""
         self.acts.append(act)
         return Answer.ALLOW if len(self.acts) == 1 else Answer.REFUSE
 
+    def notice(self, name: str, fields: Json) -> None:
+        """What the connection tells of itself."""
+        self.events.append((name, fields))
+
+    def methods(self, *names: str) -> set[str]:
+        """The methods in the events of these names."""
+        return {fields["method"] for name, fields in self.events if name in names}
+
 
 async def check(subject: Subject, project: Path) -> None:
     """The contract, in one process and one session: a real agent takes seconds to start."""
     client = Client(policy=subject.decide)
-    async with launch(subject.vendor, client, cwd=str(project)) as connector:
+    async with launch(subject.vendor, client, cwd=str(project), on_event=subject.notice) as connector:
         session = await connector.new_session(str(project))
         await streams_to_the_last_character(session)
         await asks_and_does_what_is_granted(session, subject, project / "granted.txt")
@@ -57,6 +69,7 @@ async def check(subject: Subject, project: Path) -> None:
         closing = time.monotonic()
     assert time.monotonic() - closing <= 3
     assert not left_over(subject.home)
+    does_what_its_row_says_and_nothing_else(subject)
 
 
 async def streams_to_the_last_character(session: Session) -> None:
@@ -104,6 +117,15 @@ async def goes_on_and_remembers(session: Session, subject: Subject) -> None:
         assert list(PROMPTS[:number]) in heard
     kept = PROMPTS[:3] if subject.vendor.quirks.forgets else PROMPTS[:4]
     assert [*kept, PROMPTS[4]] in heard
+
+
+def does_what_its_row_says_and_nothing_else(subject: Subject) -> None:
+    quirks = subject.vendor.quirks
+    refused = {fields["method"] for _, fields in subject.events if fields.get("code") == METHOD_NOT_FOUND}
+    assert refused == set(quirks.requests)
+    assert subject.methods("notification.unknown") == set(quirks.notifications)
+    assert subject.methods("request.served") - refused <= {"session/request_permission", *quirks.calls}
+    assert not subject.methods("notification.malformed", "handler.failed")
 
 
 def left_over(home: Path) -> list[str]:
