@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import connector, sessions, start, turns
+from bench import connector, sessions, start, stores, turns
 from bench.harness import Bench, Figure, model_server
 
 GROUPS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
@@ -19,7 +19,8 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "many_sessions": turns.many_sessions,
     "memory": sessions.memory,
     "growth": turns.growth,
-    "append": sessions.append,
+    "append": stores.append,
+    "servers": stores.servers,
     "load": sessions.load,
     "listing": sessions.listing,
     "ends": turns.ends,

@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator
 
 import anyio
-from anyio.lowlevel import checkpoint
 
 from ars_acp.session import new_session_id, opening_entry
 from ars_acp.sessions import PAGE
@@ -31,35 +30,6 @@ def memory(bench: Bench) -> Iterator[Figure]:
             peer.prompt(peer.new_session())
         yield Figure(f"{IDLE:,} idle sessions, above the first", peer.pss() - idle, 100, "MB PSS")
         yield Figure("descriptors that they hold", peer.descriptors() - files, 0, "")
-
-
-def append(bench: Bench) -> Iterator[Figure]:
-    """What one piece of a reply costs on its way into the store's file, alone and among those that came with it."""
-
-    def once(together: int) -> float:
-        with tempfile.TemporaryDirectory() as place:
-            return anyio.run(append_time, f"jsonl:{place}", together)
-
-    yield Figure("append to jsonl, an entry at a time", bench.median(lambda: once(1)), 10, "µs")
-    yield Figure("append to jsonl, an entry among 32", bench.median(lambda: once(32)), None, "µs")
-
-
-async def append_time(url: str, together: int) -> float:
-    """Microseconds that an entry takes, while the store has the disk take what was written as it does in the agent."""
-    store = open_store(url)
-    entries = [{"type": "text", "text": " token"}] * together
-    async with anyio.create_task_group() as beside:
-        beside.start_soon(store.run)
-        log = await store.create("bench")
-        began = time.perf_counter()
-        for count in range(ENTRIES // together):
-            log.append(entries)
-            if count % 32 == 0:
-                await checkpoint()
-        took = time.perf_counter() - began
-        await store.close()
-        beside.cancel_scope.cancel()
-    return took * 1e6 / ENTRIES
 
 
 def listing(bench: Bench) -> Iterator[Figure]:
