@@ -6,6 +6,7 @@
     LLM_STREAM_INTERRUPTED  provider  yes, by the caller; -32603, details.partialChars; the partial reply is kept
     TOOL_TIMEOUT            client    read-only tools, once, by themselves; a failed tool call, a result for the model
     SESSION_HELD            client    yes: another process has the session open; details {sessionId, pid, host, owner}
+    STORE_UNREACHABLE       machine   yes: the server that keeps sessions does not answer
     GATEWAY_UNREACHABLE     client    yes, by whoever starts us; the log, and the exit code 3
 
 A JSON-RPC error carries `data: {code, retryable, retryAfterMs?, details}`.
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from acp_wire.errors import INTERNAL_ERROR, RpcError
 
 if TYPE_CHECKING:
+    from event_log.errors import StoreUnreachable
     from event_log.owner import Owner
 
 INVALID_MESSAGE = "INVALID_MESSAGE"
@@ -23,6 +25,7 @@ LLM_ERROR = "LLM_ERROR"
 LLM_STREAM_INTERRUPTED = "LLM_STREAM_INTERRUPTED"
 TOOL_TIMEOUT = "TOOL_TIMEOUT"
 SESSION_HELD = "SESSION_HELD"
+STORE_UNREACHABLE = "STORE_UNREACHABLE"
 GATEWAY_UNREACHABLE = "GATEWAY_UNREACHABLE"
 
 
@@ -59,3 +62,8 @@ def session_held(session_id: str, owner: "Owner") -> RpcError:
         retryable=True,
         details={"sessionId": session_id, "pid": owner.pid, "host": owner.host, "owner": owner.id},
     )
+
+
+def store_unreachable(error: "StoreUnreachable") -> RpcError:
+    """The sessions of this process go on in local files; others are to be had when the server is back."""
+    return rpc_error(STORE_UNREACHABLE, f"{error}", retryable=True)

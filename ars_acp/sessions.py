@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from acp_wire import build
 from acp_wire.errors import INTERNAL_ERROR, INVALID_PARAMS, NOT_FOUND, RpcError
-from ars_acp.errors import invalid_message, session_held
+from ars_acp.errors import invalid_message, session_held, store_unreachable
 from ars_acp.kept import KeptLog
 from ars_acp.listing import Listed, Listing, Place
 from ars_acp.session import Session, Unreadable, new_session_id, opening_entry
-from event_log.errors import LogError, LogHeld, LogNameInvalid, LogNotFound, LogStorageFailed
+from event_log.errors import LogError, LogHeld, LogNameInvalid, LogNotFound, LogStorageFailed, StoreUnreachable
 
 if TYPE_CHECKING:
     from event_log.log import Log
@@ -143,6 +143,8 @@ class Sessions:
             await self._store.claim(log)
         except LogHeld as exc:
             raise session_held(session_id, exc.owner) from None
+        except StoreUnreachable as exc:
+            raise store_unreachable(exc) from None
         except LogError as exc:
             # This machine refuses to write: then nobody else here writes it. Of a server that is away nobody knows.
             if isinstance(exc, LogStorageFailed) and exc.errno is not None:
@@ -155,6 +157,8 @@ class Sessions:
             return await self._store.open(session_id)
         except (LogNotFound, LogNameInvalid):
             raise RpcError(NOT_FOUND, "No such session is stored", {"sessionId": session_id}) from None
+        except StoreUnreachable as exc:
+            raise store_unreachable(exc) from None
         except LogError as exc:
             raise RpcError(INTERNAL_ERROR, f"The session cannot be opened: {exc}") from None
 
@@ -177,6 +181,8 @@ def log_errors_told() -> Iterator[None]:
         raise
     except LogHeld as exc:
         raise session_held(exc.name, exc.owner) from None
+    except StoreUnreachable as exc:
+        raise store_unreachable(exc) from None
     except Unreadable as exc:
         raise RpcError(INTERNAL_ERROR, f"The session cannot be opened: {exc}") from None
     except LogError as exc:

@@ -13,6 +13,7 @@ from event_log.errors import (
     LogNotHeld,
     LogStorageFailed,
     StoreInvalid,
+    StoreUnreachable,
 )
 from event_log.log import Entry, Log
 from event_log.owner import Owner
@@ -36,5 +37,6 @@ __all__ = [
     "Owner",
     "Store",
     "StoreInvalid",
+    "StoreUnreachable",
     "open_store",
 ]

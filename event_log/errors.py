@@ -10,6 +10,7 @@ LogError
 ├── LogHeld            another owner, who lives: it is writing this log. Worth another try later
 ├── StoreInvalid       the settings: no store answers to that URL
 ├── LogStorageFailed   the machine: disk full, permission denied. Of a failed append nothing is in the log
+│   └── StoreUnreachable  the store's server: it does not answer or refuses to work. Worth another try later
 ├── LogDamaged         what is stored: it is not what was written. It is read up to there, and never written again
 └── LogNewer           what is stored: a newer version of this program wrote it, so this one only reads it
 """
@@ -81,6 +82,14 @@ class LogStorageFailed(LogError):
     def __init__(self, action: str, reason: str, errno: int | None = None) -> None:
         super().__init__(f"{action}: {reason}")
         self.errno = errno
+
+
+class StoreUnreachable(LogStorageFailed):
+    """Nothing is lost by it: what was written is in local files. `reason` is one line."""
+
+    def __init__(self, shown: str, reason: str) -> None:
+        super().__init__(f"the store at {shown} cannot be reached now", f"{reason}; try again")
+        self.reason = reason
 
 
 class LogDamaged(LogError):

@@ -37,7 +37,8 @@ def parse(url: str) -> Address:
             "the store's URL is scheme://user:password@host:port/database, where a password has %23 for #"
         )
     prefix = options.pop("prefix", [""])[-1]
-    telling = [shown, parts.username, prefix, *(options.get(name) for name in _TELLING)]
+    named_as_its_user = parts.scheme == "postgresql" and not parts.path.strip("/")  # the database, that is
+    telling = [shown, named_as_its_user and parts.username, prefix, *(options.get(name) for name in _TELLING)]
     password = unquote(parts.password) if parts.password else options.get("password", [None])[-1]
     return Address(
         url=parts._replace(

@@ -11,21 +11,21 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
-from functools import cached_property
 from typing import cast
 from weakref import WeakValueDictionary
 
 import anyio
 
-from event_log.errors import LogClosed, LogError, LogHeld, LogLost, LogNotFound
+from event_log.errors import LogClosed, LogError, LogHeld, LogLost, LogNotFound, StoreUnreachable
 from event_log.log import Log
 from event_log.owner import Owner
 from event_log.stores import BEAT_SECONDS, check_name
-from event_log.stores.agreement import agreeing, follow
+from event_log.stores.agreement import follow
 from event_log.stores.jsonl import JsonlStore
 from event_log.stores.jsonl_file import failed
+from event_log.stores.leases import Leases
 from event_log.stores.mirror import Mirror, MirrorRecords
-from event_log.stores.server import REACH_SECONDS, Fenced, Holder, Lease, Server, ServerUnreachable
+from event_log.stores.server import REACH_SECONDS, Fenced, Lease, Server, too_slow
 from event_log.stores.tail import Tail
 
 _GROUP_SECONDS = 0.02  # what is written this long after the first new line goes to the server with it
@@ -51,7 +51,7 @@ class MirroredStore:
         self._tell = tell
         self._files = JsonlStore(directory, takes_over, owner)
         self.directory = directory
-        self._takes_over = takes_over
+        self._leases = Leases(server, self._files, takes_over)
         self.owner = self._files.owner
         self._open: WeakValueDictionary[str, Log] = WeakValueDictionary()
         self._mirrors: dict[str, Mirror] = {}
@@ -59,6 +59,7 @@ class MirroredStore:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._wanted = anyio.Event()
         self._ended = anyio.Event()
+        self._away = False  # the server, when it was last tried
         self._missed = False  # a beat, so that others may have taken what is ours
 
     async def run(self) -> None:
@@ -101,8 +102,8 @@ class MirroredStore:
                 records.local = await self._files.open(log.name)
             await self._files.claim(records.local)
             try:
-                lease, fence = await self._take(log.name, records.local.fence)
-                ours = await self._is_ours(lease, records.local)
+                lease, fence = await self._leases.take(log.name, records.local.fence)
+                ours = await self._leases.is_ours(lease, records.local)
                 if not ours:
                     records.local = await follow(self._server, self._files, records.local, self._tell)
             except BaseException:
@@ -132,7 +133,7 @@ class MirroredStore:
             lease = await self._server.lease(name)
             there = lease is not None and not lease.deleted
             if lease is not None and there:
-                await self._check_free(name, lease)
+                await self._leases.check_free(name, lease)
             with suppress(*[LogNotFound] * there):
                 await self._files.delete(name)
             if there:
@@ -146,12 +147,13 @@ class MirroredStore:
 
     async def close(self) -> None:
         mirrors = list(self._mirrors.values())
-        with anyio.move_on_after(_END_SECONDS, shield=True), suppress(ServerUnreachable):
-            for mirror in mirrors:
-                if mirror.behind:
-                    await self._push(mirror)
-            if not any(mirror.behind for mirror in mirrors):
-                await self._server.leave(self._me)
+        if not self._away:
+            with anyio.move_on_after(_END_SECONDS, shield=True), suppress(StoreUnreachable):
+                for mirror in mirrors:
+                    if mirror.behind:
+                        await self._push(mirror)
+                if not any(mirror.behind for mirror in mirrors):
+                    await self._server.leave(self._leases.me)
         self._ended.set()
         for mirror in mirrors:
             if not mirror.behind:
@@ -178,22 +180,25 @@ class MirroredStore:
             self._wanted = anyio.Event()
             try:
                 await self.push()
-                if pause > shortest:
+                if self._away:
                     self._tell(f"the store at {self._server.shown} is reached again")
-                pause = shortest
-            except ServerUnreachable as error:
-                if pause == shortest:
-                    self._tell(f"{error}; it is written to local files meanwhile")
+                self._away, pause = False, shortest
+            except StoreUnreachable as error:
+                if not self._away:
+                    self._tell(
+                        f"the store at {self._server.shown} cannot be reached: {error.reason}; writing local files only"
+                    )
+                self._away = True
                 await anyio.sleep(pause)
                 pause = min(2 * pause, longest)
 
     async def push(self) -> None:
-        """Bring to the server what it lacks by now. Raises ServerUnreachable."""
+        """Bring to the server what it lacks by now. Raises StoreUnreachable."""
         changed, self._changed = list(self._changed), {}
         while changed:
             try:
                 await self._push(changed[-1])
-            except ServerUnreachable:
+            except StoreUnreachable:
                 for mirror in changed:
                     self._want(mirror)
                 raise
@@ -211,8 +216,8 @@ class MirroredStore:
 
     async def _beat_once(self) -> None:
         try:
-            await self._server.beat(self._me)
-        except ServerUnreachable:
+            await self._server.beat(self._leases.me)
+        except StoreUnreachable:
             self._missed = True
             return
         if self._missed:
@@ -254,16 +259,16 @@ class MirroredStore:
                     continue
                 lines = mirror.tail.next(last)
                 try:
-                    await self._server.append(mirror.name, self._me, mirror.fence, mirror.tail.number + 1, lines)
+                    await self._server.append(mirror.name, self._leases.me, mirror.fence, mirror.tail.number + 1, lines)
                     mirror.tail.take(lines)
                     refused = 0
                 except Fenced:
                     mirror.doubtful = True
                     refused += 1
                     if refused > 2:
-                        raise ServerUnreachable(self._server.shown, "it refuses what it has granted") from None
+                        raise StoreUnreachable(self._server.shown, "it refuses what it has granted") from None
             if mirror.log is None and not mirror.gone and not mirror.behind:
-                await self._server.release(mirror.name, self._me, mirror.fence)
+                await self._server.release(mirror.name, self._leases.me, mirror.fence)
                 self._unmark(mirror.name)
                 self._drop(mirror)
                 if mirror.local is not None:
@@ -274,13 +279,13 @@ class MirroredStore:
     async def _register(self, mirror: Mirror) -> None:
         """See that the lease is still ours, or take it where it is ours to take; else the mirror has ended."""
         lease = await self._server.lease(mirror.name)
-        if lease is None or lease.holder.id != self._me.id or lease.fence != mirror.fence or not lease.held:
+        if lease is None or lease.holder.id != self._leases.me.id or lease.fence != mirror.fence or not lease.held:
             if lease is not None and not await self._may_go_on(mirror, lease):
                 await self._lose(mirror, lease)
                 return
             fence = max(lease.fence + 1, mirror.fence) if lease else mirror.fence
             try:
-                await self._grant(mirror.name, lease, fence)
+                await self._leases.grant(mirror.name, lease, fence)
             except Fenced:  # by one who was quicker: the next look shows whom
                 mirror.doubtful = True
                 return
@@ -294,11 +299,11 @@ class MirroredStore:
         """Whether a log whose lease is not as we knew it is ours to write all the same."""
         if lease.deleted:
             return mirror.new and not mirror.registered
-        if lease.holder.id == self._me.id:
+        if lease.holder.id == self._leases.me.id:
             return True
         if mirror.registered or mirror.local is None:
             return False
-        return await self._is_ours(lease, mirror.local)
+        return await self._leases.is_ours(lease, mirror.local)
 
     async def _lose(self, mirror: Mirror, lease: Lease) -> None:
         """End what another owner has now."""
@@ -311,54 +316,9 @@ class MirroredStore:
             if lease.deleted:
                 await self._files.delete(mirror.name)
                 self._unmark(mirror.name)
-            elif lease.holder.place != self._me.place:
+            elif lease.holder.place != self._leases.me.place:
                 await self._pull(mirror.name)
                 self._unmark(mirror.name)
-
-    async def _take(self, name: str, fence: int) -> tuple[Lease | None, int]:
-        """Take the lease, under this fence or a higher one. Returns what it was before, and the fence.
-
-        Raises LogHeld where its holder may live, LogNotFound where the log was deleted; ServerUnreachable in 2 seconds.
-        """
-        try:
-            with anyio.fail_after(REACH_SECONDS):
-                while True:
-                    lease = await self._server.lease(name)
-                    if lease is not None:
-                        if lease.deleted:
-                            raise LogNotFound(name)
-                        await self._check_free(name, lease)
-                        fence = max(lease.fence + 1, fence)
-                    with suppress(Fenced):
-                        await self._grant(name, lease, fence)
-                        return lease, fence
-        except TimeoutError:
-            raise self._too_slow() from None
-
-    async def _grant(self, name: str, lease: Lease | None, fence: int) -> None:
-        await self._server.beat(self._me)  # or the lease would be anybody's
-        await self._server.take(name, self._me, lease.fence if lease else 0, fence)
-
-    async def _check_free(self, name: str, lease: Lease) -> None:
-        """Raises LogHeld where another host's owner has the log and may live; those of this host have claims."""
-        owner = lease.holder.owner
-        if not lease.held or lease.holder.place == self._me.place:
-            return
-        if {owner.id, f"{owner.host}:{owner.pid}"}.isdisjoint(self._takes_over) and await self._server.alive(
-            lease.holder
-        ):
-            raise LogHeld(name, owner)
-
-    async def _is_ours(self, lease: Lease | None, local: Log) -> bool:
-        """Whether the local file is the server's log, or that gone further."""
-        if lease is None:
-            return True
-        if lease.holder.place != self._me.place or lease.last > local.last:
-            return False
-        # A file that was not written since this machine started may have lost what the disk did not have yet.
-        if lease.holder.owner.boot == self.owner.boot:
-            return True
-        return await agreeing(self._server, self._files, local, lease.last) == lease.last
 
     # What a log is
 
@@ -371,7 +331,7 @@ class MirroredStore:
             raise LogNotFound(name)
         try:
             local = await self._files.open(name)
-            if await self._is_ours(lease, local):
+            if await self._leases.is_ours(lease, local):
                 return local
         except LogNotFound:
             if lease is None:
@@ -406,36 +366,11 @@ class MirroredStore:
             with anyio.fail_after(REACH_SECONDS):
                 await lock.acquire()
         except TimeoutError:
-            raise self._too_slow() from None
+            raise too_slow(self._server) from None
         try:
             yield
         finally:
             lock.release()
-
-    def _too_slow(self) -> ServerUnreachable:
-        return ServerUnreachable(self._server.shown, f"no answer within {REACH_SECONDS:g} s")
-
-    @cached_property
-    def _me(self) -> Holder:
-        return Holder(self.owner, self._place())
-
-    def _place(self) -> str:
-        """What tells our directory from all others, made with it."""
-        path = os.path.join(self._files.directory, ".place")
-        try:
-            os.makedirs(self._files.directory, mode=0o700, exist_ok=True)
-            with suppress(FileExistsError):
-                made = f"{path}.{self.owner.id}"
-                with open(made, "x") as file:
-                    file.write(os.urandom(8).hex())
-                try:
-                    os.link(made, path)
-                finally:
-                    os.unlink(made)
-            with open(path) as file:
-                return file.read()
-        except OSError as error:
-            raise failed(f"cannot use {self._files.directory}", error) from error
 
     def _keep(self, local: Log) -> Log:
         log = self._open[local.name] = Log(local.name, MirrorRecords(local, self._want), local.last)

@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 
+from event_log.errors import StoreUnreachable
 from event_log.stores import LEASE_SECONDS
 from event_log.stores.address import Address
 from event_log.stores.server import (
@@ -15,7 +16,6 @@ from event_log.stores.server import (
     Fenced,
     Holder,
     Lease,
-    ServerUnreachable,
     holder_from,
     reason,
 )
@@ -135,13 +135,13 @@ class PostgresServer:
                 async with self._free, self._connection() as connection:
                     yield connection
         except TimeoutError:
-            raise ServerUnreachable(self.shown, f"no answer within {seconds:g} s") from None
+            raise StoreUnreachable(self.shown, f"no answer within {seconds:g} s") from None
         except OSError as error:
-            raise ServerUnreachable(self.shown, reason(error, self._address.password)) from None
+            raise StoreUnreachable(self.shown, reason(error, self._address.password)) from None
         except self._errors as error:
-            raise ServerUnreachable(self.shown, reason(error, self._address.password)) from None
+            raise StoreUnreachable(self.shown, reason(error, self._address.password)) from None
         except (ValueError, TypeError):
-            raise ServerUnreachable(self.shown, "its URL says something that asyncpg cannot use") from None
+            raise StoreUnreachable(self.shown, "its URL says something that asyncpg cannot use") from None
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from event_log.errors import StoreUnreachable
 from event_log.stores import LEASE_SECONDS
 from event_log.stores.address import Address
 from event_log.stores.server import (
@@ -20,7 +21,6 @@ from event_log.stores.server import (
     Fenced,
     Holder,
     Lease,
-    ServerUnreachable,
     holder_from,
     reason,
 )
@@ -170,13 +170,13 @@ class RedisServer:
             with anyio.fail_after(seconds):
                 yield redis
         except TimeoutError:
-            raise ServerUnreachable(self.shown, f"no answer within {seconds:g} s") from None
+            raise StoreUnreachable(self.shown, f"no answer within {seconds:g} s") from None
         except OSError as error:
-            raise ServerUnreachable(self.shown, reason(error, self._address.password)) from None
+            raise StoreUnreachable(self.shown, reason(error, self._address.password)) from None
         except self._errors as error:
-            raise ServerUnreachable(self.shown, reason(error, self._address.password)) from None
+            raise StoreUnreachable(self.shown, reason(error, self._address.password)) from None
         except (ValueError, TypeError):
-            raise ServerUnreachable(self.shown, "its URL says something that redis cannot use") from None
+            raise StoreUnreachable(self.shown, "its URL says something that redis cannot use") from None
 
     def _keys(self, name: str) -> list[str]:
         return [f"{self._prefix}{{{name}}}:lease", f"{self._prefix}{{{name}}}:log"]

@@ -6,22 +6,14 @@ that one who has lost the lease can add nothing. Whether a holder still lives is
 """
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
-from event_log.errors import LogStorageFailed
+from event_log.errors import StoreUnreachable
 from event_log.owner import Owner
 
 REACH_SECONDS = 2.0  # how long a connection, and an answer that somebody waits for, may take
 PUSH_SECONDS = 15.0  # how long an append may: nobody waits, and a slow server is better than another try
-
-
-class ServerUnreachable(LogStorageFailed):
-    """The server of a store does not answer, or refuses to work. Worth another try later; nothing is lost meanwhile."""
-
-    def __init__(self, shown: str, reason: str) -> None:
-        super().__init__(f"the store at {shown} cannot be reached now", f"{reason}; try again")
 
 
 class Fenced(Exception):
@@ -57,7 +49,7 @@ class Lease:
 class Server(Protocol):
     """Logs on a server. Lines are whole, each with its newline; they are numbered as they stand, from 1.
 
-    It connects by itself when it is first asked and whenever it has to again. Everything may raise ServerUnreachable.
+    It connects by itself when it is first asked and whenever it has to again. Everything may raise StoreUnreachable.
     """
 
     shown: str  # its address for people: without user, password and options
@@ -111,11 +103,12 @@ def count(lines: bytes) -> int:
 
 def reason(error: BaseException, *secrets: str | None) -> str:
     """One line about a driver's error, without the secrets."""
-    text = (str(error).strip().splitlines() or [""])[0][:200] or type(error).__name__
+    text = (str(error).strip().splitlines() or [""])[0][:200].rstrip(".") or type(error).__name__
     for secret in filter(None, secrets):
         text = text.replace(secret, "***")
     return text
 
 
-def strerror(error: OSError) -> str:
-    return os.strerror(error.errno) if error.errno else type(error).__name__
+def too_slow(server: Server) -> StoreUnreachable:
+    """For somebody who waits."""
+    return StoreUnreachable(server.shown, f"no answer within {REACH_SECONDS:g} s")

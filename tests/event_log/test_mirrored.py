@@ -11,8 +11,7 @@ import pytest
 from event_log import Log, LogHeld, LogLost, LogNotFound, LogStorageFailed
 from event_log.owner import Owner, new_owner
 from event_log.stores.mirrored import MirroredStore
-from tests.event_log.test_servers import everything, made
-from tests.support.servers import OWN, OwnServer, forget, ordinary, space
+from tests.support.servers import OWN, OwnServer, everything, forget, made, ordinary, space
 from tests.support.waiting import until
 
 KINDS = ["redis", "postgresql"]

@@ -5,12 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from event_log import LogStorageFailed, StoreInvalid
+from event_log import LogStorageFailed, StoreInvalid, StoreUnreachable
 from event_log.owner import new_owner
-from event_log.stores import SERVERS, _load
 from event_log.stores.address import parse
-from event_log.stores.server import Fenced, Holder, Lease, Server, ServerUnreachable
-from tests.support.servers import ordinary, space
+from event_log.stores.server import Fenced, Holder, Lease, Server
+from tests.support.servers import everything, made, ordinary, space
 
 HERE = Holder(new_owner(), "here")
 THERE = Holder(replace(new_owner(), host="another"), "there")
@@ -19,11 +18,6 @@ LINES = b"".join(b'{"n":%d,"text":"h\xc3\xa9 %d"}\n' % (n, n) for n in range(1, 
 
 def first(count: int, after: int = 0) -> bytes:
     return b"".join(LINES.splitlines(True)[after : after + count])
-
-
-def made(url: str) -> Server:
-    address = parse(url)
-    return _load(SERVERS[address.scheme])(address)
 
 
 @pytest.fixture(params=["redis", "postgresql"])
@@ -37,13 +31,6 @@ async def server(url) -> AsyncIterator[Server]:
     server = made(url)
     yield server
     await server.aclose()
-
-
-async def everything(server: Server, name: str = "s-1") -> bytes:
-    found = b""
-    while lines := await server.read(name, found.count(b"\n")):
-        found += lines
-    return found
 
 
 async def test_a_log_that_was_never_there_has_no_lease_and_no_lines(server: Server):
@@ -168,7 +155,7 @@ async def test_it_connects_again_after_it_was_closed(server: Server):
 @pytest.mark.parametrize("scheme", ["redis", "rediss", "postgresql"])
 async def test_a_server_that_is_not_there_is_told_in_one_line_without_the_password(scheme: str):
     server = made(f"{scheme}://someone:hunter2hunter2@127.0.0.1:1/base")
-    with pytest.raises(ServerUnreachable) as failure:
+    with pytest.raises(StoreUnreachable) as failure:
         await server.lease("s-1")
     await server.aclose()
     assert isinstance(failure.value, LogStorageFailed)
@@ -180,7 +167,7 @@ async def test_a_server_that_is_not_there_is_told_in_one_line_without_the_passwo
 
 async def test_a_wrong_password_is_told_without_it(url: str):
     server = made(url.replace("postgres@", "nobody-of-this-name@").replace("redis://", "redis://x:hunter2hunter2@"))
-    with pytest.raises(ServerUnreachable) as failure:
+    with pytest.raises(StoreUnreachable) as failure:
         await server.lease("s-1")
     await server.aclose()
     assert "hunter2" not in str(failure.value)

@@ -27,11 +27,9 @@ import pytest
 
 from event_log import Log, LogHeld
 from event_log.owner import Owner, new_owner
-from event_log.stores import SERVERS, _load
 from event_log.stores.address import parse
 from event_log.stores.mirrored import MirroredStore
-from event_log.stores.server import Server
-from tests.support.servers import OWN, OwnServer, own_postgres
+from tests.support.servers import OWN, OwnServer, everything, made, own_postgres
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -41,12 +39,6 @@ ROOT = Path(__file__).parent.parent.parent
 def own(request: pytest.FixtureRequest) -> Iterator[OwnServer]:
     with OWN[request.param]() as server:
         yield server
-
-
-def made(url: str) -> Server:
-    address = parse(url)
-    server: Server = _load(SERVERS[address.scheme])(address)
-    return server
 
 
 @asynccontextmanager
@@ -132,9 +124,8 @@ def writer(url: str, place: Path, tag: str) -> Iterator[Writer]:
 
 async def stored(url: str) -> bytes:
     """All lines of the log on the server."""
-    server, found = made(url), b""
-    while lines := await server.read("s-1", found.count(b"\n")):
-        found += lines
+    server = made(url)
+    found = await everything(server)
     await server.aclose()
     return found
 

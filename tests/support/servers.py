@@ -15,6 +15,11 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
+from event_log.stores.address import parse
+from event_log.stores.postgres import PostgresServer
+from event_log.stores.redis import RedisServer
+from event_log.stores.server import Server
+
 ORDINARY = {
     "redis": os.environ.get("TEST_REDIS", "redis://127.0.0.1:6379/9"),
     "postgresql": os.environ.get("TEST_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432/test"),
@@ -153,6 +158,21 @@ def _free_port() -> Iterator[int]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     yield port
+
+
+def made(url: str) -> Server:
+    """The server at this URL, as a store has it."""
+    address = parse(url)
+    kind: type[RedisServer | PostgresServer] = RedisServer if address.scheme.startswith("redis") else PostgresServer
+    return kind(address)
+
+
+async def everything(server: Server, name: str = "s-1") -> bytes:
+    """All lines that it has of a log."""
+    found = b""
+    while lines := await server.read(name, found.count(b"\n")):
+        found += lines
+    return found
 
 
 @asynccontextmanager
