@@ -123,12 +123,13 @@ async def test_opening_and_reading_leaves_a_torn_line_to_its_writer(store, file)
     assert file.read_bytes() == torn
 
 
-@pytest.mark.parametrize("garbage", [b"\0\0\0\0\n", b"not json\n", b"[]\n", b'{"n":9}\n', b"\xff\n"])
+@pytest.mark.parametrize("garbage", [b"\0\0\0\0\n", b"\n", b"not json\n", b"[]\n", b'{"n":9}\n', b"\xff\n"])
 async def test_damage_in_the_middle_is_told_with_its_place_when_it_is_read(store, file, garbage):
     await fill(store, 5)
     good = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(b"".join([*good[:2], garbage, *good[3:]]))
     log = await store.open("s-1")
+    assert log.last == 5
     reading = log.read()
     assert [next(reading)[0], next(reading)[0]] == [1, 2]
     with pytest.raises(LogDamaged, match="s-1 is damaged") as damage:
