@@ -40,7 +40,7 @@ class JsonlStore:
         self._open: WeakValueDictionary[str, Log] = WeakValueDictionary()
         self._held: dict[str, Log] = {}
         self._leaving: dict[str, Claim] = {}  # given up, but for the lock that another process had
-        self._unsynced: set[JsonlRecords] = set()
+        self._unsynced: list[JsonlRecords] = []
         self._written = anyio.Event()
         self._closed = False
 
@@ -175,9 +175,8 @@ class JsonlStore:
 
     def wrote(self, records: "JsonlRecords") -> None:
         """There is something to sync."""
-        if not self._unsynced:
-            self._written.set()
-        self._unsynced.add(records)
+        self._unsynced.append(records)
+        self._written.set()
 
     def holds(self, name: str, claim: Claim) -> bool:
         """Whether the log is still ours by that claim. For any thread; raises OSError."""
@@ -190,7 +189,9 @@ class JsonlStore:
 
     async def _sync(self) -> None:
         """Have the disk take all that was written; finds out, too, who has lost a log meanwhile."""
-        unsynced, self._unsynced, self._written = self._unsynced, set(), anyio.Event()
+        unsynced, self._unsynced, self._written = self._unsynced, [], anyio.Event()
+        for records in unsynced:
+            records.synced = True  # what is written from here on is for the next time
         if unsynced:
             await anyio.to_thread.run_sync(_sync_all, unsynced, abandon_on_cancel=True)
         for records in unsynced:
@@ -228,6 +229,7 @@ class JsonlRecords:
 
     def __init__(self, store: JsonlStore, file: JsonlFile) -> None:
         self.file = file
+        self.synced = True
         self.lost = False
         self._store = store
         self._claim: Claim | None = None
@@ -239,10 +241,12 @@ class JsonlRecords:
         self._sure_until = monotonic() + _SURE_SECONDS
 
     def write(self, first: int, entries: Sequence[Entry]) -> None:
-        if monotonic() >= self._sure_until or self._unsyncable is not None:
+        if monotonic() >= self._sure_until:
             self._assure()
         self.file.write(first, entries)
-        self._store.wrote(self)
+        if self.synced:
+            self.synced = False
+            self._store.wrote(self)
 
     def read(self, after: int, last: int) -> Iterator[tuple[int, Entry]]:
         return self.file.read(after, last)
@@ -268,6 +272,7 @@ class JsonlRecords:
             self.file.sync()
         except OSError as error:
             self._unsyncable = error
+            self._sure_until = 0.0
 
     def _assure(self) -> None:
         """Raises what `sync` has found, LogLost if the log is someone else's by now."""
@@ -288,6 +293,6 @@ def _records(log: Log) -> JsonlRecords:
     return cast(JsonlRecords, log.records)
 
 
-def _sync_all(unsynced: set[JsonlRecords]) -> None:
+def _sync_all(unsynced: list[JsonlRecords]) -> None:
     for records in unsynced:
         records.sync()
