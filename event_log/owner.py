@@ -6,7 +6,7 @@ from dataclasses import dataclass
 _EXITING = 4  # Linux's PF_EXITING: it runs none of its code any more, though its descriptors may be open yet
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, repr=False)  # to make it frozen as well costs half a millisecond of every start
 class Owner:
     """One user of a store in one process: a program has one store, so one of these.
 

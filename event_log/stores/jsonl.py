@@ -1,7 +1,6 @@
 """The store of plain files: one file of JSON lines a log, for its owner's eyes only, one write(2) an append."""
 
 import os
-import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from time import monotonic
@@ -19,7 +18,6 @@ from event_log.stores.claims import Claim, Claims
 from event_log.stores.jsonl_file import JsonlFile, failed
 
 _SUFFIX = ".jsonl"
-_FILE = re.compile(f"({NAME.pattern}){re.escape(_SUFFIX)}")
 _SYNC_SECONDS = 0.02  # what is written this long after the first unsynced write is synced with it
 _SURE_SECONDS = 1.0  # far below a lease, so that a process that stood still looks before it writes
 
@@ -139,8 +137,9 @@ class JsonlStore:
         try:
             with os.scandir(self.directory) as files:
                 for file in files:
-                    if match := _FILE.fullmatch(file.name):
-                        yield match[1], file
+                    name, suffix = os.path.splitext(file.name)
+                    if suffix == _SUFFIX and NAME.fullmatch(name):
+                        yield name, file
         except FileNotFoundError:
             return
         except OSError as error:
