@@ -210,7 +210,7 @@ def _guardian() -> Guardian | None:
         if _running is None and _to_be_had:
             try:
                 _running = Guardian()
-            except OSError:
+            except (OSError, NotImplementedError):
                 _to_be_had = False
         return _running
 

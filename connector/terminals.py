@@ -75,16 +75,17 @@ class Terminal:
 
     def start(self, argv: Sequence[str], directory: int, env: Mapping[str, str]) -> None:
         """Starts the command in the open `directory`. Raises OSError and ValueError as `guarded.start` does."""
-        nothing = os.open(os.devnull, os.O_RDONLY)
         self._read_fd, output = os.pipe()
         os.set_blocking(self._read_fd, False)
         try:
-            self.child = guarded.start(argv, env=env, directory=directory, stdin=nothing, stdout=output, stderr=output)
+            with open(os.devnull, "rb") as nothing:
+                self.child = guarded.start(
+                    argv, env=env, directory=directory, stdin=nothing.fileno(), stdout=output, stderr=output
+                )
         except (OSError, ValueError):
             self._stop_reading()
             raise
         finally:
-            os.close(nothing)
             os.close(output)
         self._loop.add_reader(self._read_fd, self._read)
 

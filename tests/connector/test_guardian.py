@@ -6,12 +6,14 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import anyio
 import pytest
 
 from connector import guarded
 from connector.child import Child, Exit
+from connector.direct import Direct
 from tests.support.trees import ended, killed_supervisor, parent_of, watched
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a guardian needs Linux")
@@ -89,6 +91,24 @@ async def test_when_the_guardian_is_killed_its_keepers_go_on_and_another_takes_o
             assert before.exit is None
             await before.kill()
             await ended(pidfds)
+
+
+async def test_where_no_guardian_starts_commands_are_started_without_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guarded, "_running", None)
+    monkeypatch.setattr(guarded, "_to_be_had", True)
+    monkeypatch.setattr(guarded.guardian, "__file__", str(tmp_path / "not there"))
+    nothing = os.open(os.devnull, os.O_RDWR)
+    directory = os.open("/", os.O_RDONLY)
+    for _ in range(2):
+        child = guarded.start(["true"], env={}, directory=directory, stdin=nothing, stdout=nothing, stderr=nothing)
+        assert isinstance(child, Direct)
+        with anyio.fail_after(5):
+            assert await child.wait() == Exit(0, None)
+        await child.finish()
+    os.close(nothing)
+    os.close(directory)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ async def test_a_flood_on_stderr_does_not_slow_a_turn_down(tmp_path: Path, recor
                 turn = await session.prompt(str(size))
                 took.append(time.monotonic() - began)
                 assert turn.text.split() == [str(number) for number in range(100)]
-            tail = len(connector._process.stderr_tail(10 * RING))
+            tail = len(connector._link.process.stderr_tail(10 * RING))
     change = min(took[1], took[3]) / max(took[0], took[2]) - 1
     told = sum(map(len, events))
     measured = f"{sum(seen) // MIB} MiB drained, turn {change:+.1%}, {tail} characters kept, {told} bytes of events"
