@@ -341,6 +341,8 @@ class Agent:
         session = self._sessions.find(params.session_id)
         message = blocks.said("steer", params.prompt, self._config(session).takes())
         if session.inbox is not None and session.inbox.put(message):
+            with log_errors_told():
+                session.record({**message, "type": "heard"})  # so that it is not lost if we die before it joins
             return steering.INJECTED
         if steering.needs_a_prompt(params.meta) or call.scope.cancel_called:
             return steering.PROMPT_REQUIRED

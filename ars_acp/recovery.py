@@ -4,6 +4,7 @@ the end of what it saw begin, and nothing with effects is ever done again by its
 A call is shown `in_progress` before it does anything, so one that had not come so far has done nothing.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -35,52 +36,64 @@ class Recovered:
 
 
 def close_what_was_left(session: "Session", why: str) -> Recovered:
-    """Records the end of a turn that has none, by reason of `why`."""
+    """Records the end of a turn that has none, by reason of `why`; what was said during it and never joined is kept."""
     found = Recovered(why)
-    names, shown, prompted = _calls(session)
+    left = _Left(session.log.read())
     history = session.history
     unanswered = history.unanswered()
     in_reply = history.in_reply()
     results: dict[str, tuple[str, str]] = {}
-    for call_id, status in shown.items():
+    for call_id, status in left.shown.items():
         if status not in ENDED:
-            results[call_id] = _result(why, names[call_id], begun=status == "in_progress")
-            if results[call_id][0] == "UNKNOWN_OUTCOME":
-                found.unknown.append(names[call_id])
-            update = build.tool_call_update(
-                call_id,
-                status="failed",
-                content=[build.content(results[call_id][1])],
-                raw_output={"error": results[call_id][0]},
-            )
+            code, text = results[call_id] = _result(why, left.names[call_id], begun=status == "in_progress")
+            if code == "UNKNOWN_OUTCOME":
+                found.unknown.append(left.names[call_id])
+            ended: dict[str, Any] = {
+                "status": "failed",
+                "content": [build.content(text)],
+                "raw_output": {"error": code},
+            }
+            update = build.tool_call_update(call_id, **ended)
             found.updates.append((session.record({"type": "update", "update": update}), update))
     for call_id in unanswered:
-        code, text = results.get(call_id) or _result(why, names[call_id], begun=False)
+        code, text = results.get(call_id) or _result(why, left.names[call_id], begun=False)
         session.record({"type": "result", "id": call_id, "ok": False, "code": code, "text": text})
-    asked = prompted and not unanswered and history.messages[-1:] and history.messages[-1]["role"] != "assistant"
+    asked = left.prompted and not unanswered and history.messages[-1:] and history.messages[-1]["role"] != "assistant"
     if in_reply or asked:
         session.record({"type": "interrupted", "reason": why, "partialChars": history.partial_chars()})
+    for message in left.heard:
+        session.record({**message, "type": "steer"})
     if session.facts.in_turn:
         session.record({"type": "turn", "stop": "interrupted"})
     return found
 
 
-def _calls(session: "Session") -> tuple[dict[str, str], dict[str, str], bool]:
-    """Of the last turn: its calls' tools by id, the last status of those that were shown, and whether a model's."""
-    names: dict[str, str] = {}
-    shown: dict[str, str] = {}
-    prompted = False
-    for _, entry in session.log.read():
+class _Left:
+    """What the entries of a log's last turn say."""
+
+    def __init__(self, entries: Iterable[tuple[int, dict[str, Any]]]) -> None:
+        self.names: dict[str, str] = {}  # the tools of its calls, by id
+        self.shown: dict[str, str] = {}  # the last status of those that were shown
+        self.prompted = False  # it was the model's, not a command
+        self.heard: list[dict[str, Any]] = []  # what was said during it and has not joined
+        for _, entry in entries:
+            self._take(entry)
+
+    def _take(self, entry: dict[str, Any]) -> None:
         match entry["type"]:
             case "prompt" | "command" as kind:
-                names, shown, prompted = {}, {}, kind == "prompt"
+                self.names, self.shown, self.heard = {}, {}, []
+                self.prompted = kind == "prompt"
             case "reply":
-                names |= {call["id"]: call["name"] for call in entry["calls"]}
+                self.names |= {call["id"]: call["name"] for call in entry["calls"]}
+            case "heard":
+                self.heard.append(entry)
+            case "steer" if self.heard:
+                del self.heard[0]
             case "update" if (update := entry["update"]).get("toolCallId"):
                 call_id = update["toolCallId"]
-                names.setdefault(call_id, update.get("title") or call_id)
-                shown[call_id] = update.get("status") or shown.get(call_id, "pending")
-    return names, shown, prompted
+                self.names.setdefault(call_id, update.get("title") or call_id)
+                self.shown[call_id] = update.get("status") or self.shown.get(call_id, "pending")
 
 
 def _result(why: str, name: str, *, begun: bool) -> tuple[str, str]:

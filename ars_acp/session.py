@@ -4,7 +4,8 @@ Entries of the log, by `type` (each carries `at`, milliseconds of Unix time, but
 
     session      cwd, directories, mode, version    the first entry
     prompt       content (ACP blocks), text         what the person said; `text` is what can be read of it
-    steer        content, text                      the same, said while a turn was running, where it joined
+    heard        content, text                      the same, said while a turn was running, when it came
+    steer        content, text                      the same again, where it joined the turn
     thought      text, message?                     one piece of reasoning, as the client saw it; the first piece of
                                                     a reply says the number in the ids of its messages
     text         text, message?                     the same of the reply itself

@@ -96,3 +96,13 @@ async def test_it_is_told_once() -> None:
         await it.wire.request(methods.SESSION_RESUME, {"sessionId": "sess_dead", "cwd": "/project", "mcpServers": []})
         await it.prompt("go on", session="sess_dead")
         assert not [it for it in it.client.updates[before:] if it["update"]["sessionUpdate"] == "notice"]
+
+
+async def test_what_was_said_during_the_turn_and_had_not_joined_it_is_kept() -> None:
+    async with house("=== turn repeat\nsay: well\n") as it:
+        first, second = ({"content": [{"type": "text", "text": text}], "text": text} for text in ("one", "two"))
+        heard = [{"type": "heard", **first}, {"type": "heard", **second}]
+        text = {"type": "text", "text": "half"}
+        await opened(it, methods.SESSION_RESUME, PROMPT, *heard, {"type": "steer", **first}, text)
+        messages = it.agent._sessions.active["sess_dead"].history.messages
+        assert [message["content"] for message in messages if message["role"] == "user"] == ["go", "one", "two"]
