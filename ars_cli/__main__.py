@@ -6,8 +6,9 @@ import os
 import sys
 from typing import NoReturn
 
-from ars_cli import __version__, sessions
-from ars_cli.exits import ABORTED, FAILED, INTERRUPTED, MEANINGS, USAGE
+from ars_cli import __version__, agents, run, sessions
+from ars_cli.exits import ABORTED, INTERRUPTED, MEANINGS, USAGE
+from ars_cli.failures import ConfigurationError, told
 
 POLICIES = ("ask", "allow-reads", "deny", "allow-once")
 
@@ -51,9 +52,14 @@ def _parser() -> argparse.ArgumentParser:
         f"read files inside the directory, `deny` refuses, `allow-once` allows everything.\n\nexit codes:\n{codes}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    chat.add_argument("prompt", nargs="?", help="the first prompt; - reads it from stdin")
+    chat.add_argument(
+        "words",
+        metavar="[AGENT] [PROMPT]",
+        nargs="*",
+        help="a vendor's name, if not our own; the first prompt, - for stdin",
+    )
     chat.add_argument("--cwd", metavar="DIR", help="the project's directory (default: the current one)")
-    chat.add_argument("--agent", metavar="CMD", help="the agent's command line (default: ars-acp)")
+    chat.add_argument("--agent", metavar="CMD", help="the agent's name or command line (default: ars-acp)")
     chat.add_argument(
         "--pass-env", metavar="NAME", action="append", default=[], help="a variable that the agent gets too"
     )
@@ -62,25 +68,34 @@ def _parser() -> argparse.ArgumentParser:
     )
     chat.add_argument("--demo", action="store_true", help="work on a throw-away project whose tests fail")
     chat.set_defaults(run=_chat)
-    sessions.add_parser(commands, epilog=f"exit codes:\n{codes}")
+    for command in (run, agents, sessions):
+        command.add_parser(commands, epilog=f"exit codes:\n{codes}")
     return parser
 
 
 def _chat(options: argparse.Namespace) -> int:
     from ars_cli.sample import DemoError, throw_away_project
-    from connector.errors import AgentNotFound, ConnectorError, SignInNeeded
 
-    try:
-        with throw_away_project() if options.demo else contextlib.nullcontext() as project:
-            return _converse(options, project)
-    except (AgentNotFound, SignInNeeded, DemoError, _ConfigurationError) as why:
-        return _failed(why, USAGE)
-    except ConnectorError as why:
-        return _failed(why, FAILED)
+    def work() -> int:
+        try:
+            with throw_away_project() if options.demo else contextlib.nullcontext() as project:
+                return _converse(options, project)
+        except DemoError as why:
+            raise ConfigurationError(str(why)) from None
+
+    return told(work)
 
 
-class _ConfigurationError(Exception):
-    """Something that the person has to change; the message is one line."""
+def _words(options: argparse.Namespace) -> str | None:
+    """The prompt among what stands without an option; a vendor's name in front of it is the agent."""
+    from connector.vendors import VENDORS
+
+    words = list(options.words)
+    if options.agent is None and words and words[0] in VENDORS:
+        options.agent = words.pop(0)
+    if len(words) > 1:
+        raise ConfigurationError(f"one prompt at a time, in quotes: {words[0]!r} is no agent (see `ars agents`)")
+    return words[0] if words else None
 
 
 def _converse(options: argparse.Namespace, project: str | None) -> int:
@@ -91,36 +106,31 @@ def _converse(options: argparse.Namespace, project: str | None) -> int:
     from ars_cli.chat import Options, chat, working_directory
 
     if options.demo and options.cwd:
-        raise _ConfigurationError("--demo brings its own directory, so --cwd makes no sense with it")
+        raise ConfigurationError("--demo brings its own directory, so --cwd makes no sense with it")
+    words = _words(options)
+    own = options.agent in (None, settings.OWN)
     try:
-        scripted = options.agent is None and options.demo and not settings.model_is_configured()
+        scripted = own and options.demo and not settings.model_is_configured()
         more = ["--store", "memory:"] if options.demo else []
         if scripted:
             more += ["--script", settings.demo_script()]
-        command = settings.agent_command(options.agent, more=more, pass_on=options.pass_env)
+        agent = settings.agent(options.agent, more=more, pass_on=options.pass_env)
         cwd = project or working_directory(options.cwd)
     except (SettingsError, ValueError, NotADirectoryError) as why:
-        raise _ConfigurationError(str(why)) from None
+        raise ConfigurationError(str(why)) from None
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    prompt = sys.stdin.read() if options.prompt == "-" else options.prompt
+    prompt = sys.stdin.read() if words == "-" else words
     chosen = Options(
-        command=command,
+        agent=agent,
         cwd=cwd,
         prompt=prompt,
         policy=options.permissions or ("allow-once" if options.demo and not terminal else "ask"),
         scripted=scripted,
         demo=options.demo,
-        late_seconds=0.0 if options.agent is None else 0.25,
-        trusted=options.agent is None,
+        late_seconds=0.0 if own else 0.25,
+        trusted=own,
     )
     return anyio.run(chat, chosen)
-
-
-def _failed(why: Exception, code: int) -> int:
-    from ars_cli.plain import clean
-
-    print(f"ars: {clean(str(why))}", file=sys.stderr)
-    return code
 
 
 if __name__ == "__main__":

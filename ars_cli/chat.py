@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 
@@ -21,9 +21,7 @@ from ars_cli.transcript import Transcript
 from connector import (
     AgentError,
     Client,
-    Command,
     Connector,
-    Limits,
     Session,
     allow_once,
     allow_reads,
@@ -32,6 +30,7 @@ from connector import (
     launch,
 )
 from connector.permissions import Policy
+from connector.vendors import Vendor
 
 HELP = "Type a prompt. Ctrl-C cancels the turn, twice quits; Ctrl-D or /quit ends."
 SCRIPTED = """\
@@ -51,7 +50,7 @@ REASONS = {
 class Options:
     """What was asked for on the command line."""
 
-    command: Command
+    agent: Vendor
     cwd: str
     prompt: str | None
     policy: str
@@ -81,11 +80,11 @@ class Chat:
     async def run(self) -> int:
         """Converses until the end and returns the exit code. Raises `ConnectorError`."""
         client = self._client()
-        limits = Limits(late=self._options.late_seconds)
+        limits = replace(self._options.agent.limits, late=self._options.late_seconds)
         info = {"name": "ars", "title": "ars chat", "version": __version__}
         with self._signals(), self._scope:
             async with launch(
-                self._options.command, client, cwd=self._options.cwd, limits=limits, client_info=info
+                self._options.agent, client, cwd=self._options.cwd, limits=limits, client_info=info
             ) as connector:
                 self._greet(connector)
                 session = await connector.new_session(self._options.cwd, on_output=self._transcript.terminal_output)
@@ -99,11 +98,11 @@ class Chat:
         if self._keyboard is not None:
             person = Person(self._screen, self._keyboard, self._transcript)
             asking: Policy = ask(person.permit)
-            fill = person.fill
+            fill, visit = person.fill, person.visit
         else:
             nobody = Unattended(self._screen, self._transcript, allows=chosen == "allow-once")
             asking = nobody.permit
-            fill = nobody.fill
+            fill, visit = nobody.fill, nobody.visit
         policies: dict[str, Policy] = {
             "ask": asking,
             "allow-reads": allow_reads(lambda session, path: client.inside(session, path), asking),
@@ -111,7 +110,7 @@ class Chat:
             "allow-once": allow_once if self._keyboard else asking,
         }
         unasked = allow_once if self._options.trusted and chosen == "ask" else None
-        client = Client(policy=policies[chosen], unasked=unasked, fill=fill)
+        client = Client(policy=policies[chosen], unasked=unasked, fill=fill, visit=visit)
         return client
 
     # ── the conversation ────────────────────────────────────────────────────────────────────────────────────────────

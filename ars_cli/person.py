@@ -1,7 +1,8 @@
 """Who decides: the person at the terminal, or, where there is none, a policy."""
 
 import string
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
 import anyio
 
@@ -15,9 +16,16 @@ from connector.client import Filled
 from connector.permissions import Act, Answer
 
 if TYPE_CHECKING:
-    from acp_wire.schema.elicitation import ElicitationFormMode
+    from acp_wire.schema.elicitation import ElicitationFormMode, ElicitationUrlMode
     from acp_wire.schema.permission import PermissionOption
 
+Action = Literal["accept", "decline", "cancel"]
+VISIT_KEYS: dict[str, Action] = {"y": "accept", "n": "decline", "q": "cancel"}
+VISIT_HELP = (
+    ("y", "you open it yourself, and the agent goes on"),
+    ("n", "you do not want to"),
+    ("q", "no answer"),
+)
 KIND_KEYS = {"allow_once": "y", "reject_once": "n", "allow_always": "a", "reject_always": "d"}
 
 
@@ -70,6 +78,20 @@ class Person:
             content = await forms.fill(self._screen, self._keyboard, form)
             return Filled("cancel") if content is None else Filled("accept", content)
 
+    async def visit(self, asked: "ElicitationUrlMode") -> Action:
+        """Shows the whole address and asks whether the person wants to go there. Nothing is opened for them."""
+        async with self._one_at_a_time:
+            show_address(self._screen, self._transcript, asked)
+            if not host_of(asked.url):
+                self._screen.line("  declined: that is no address of the web", "warning")
+                return "decline"
+            self._keyboard.forget()
+            with self._keyboard.quiet():
+                key = await ask_key(
+                    self._screen, self._keyboard, "Open it in your browser? [y,n,q,?] ", "ynq?", VISIT_HELP
+                )
+            return VISIT_KEYS[key]
+
     def _show_facts(self, act: Act) -> None:
         """What decides, whatever the title says: the command, and the files."""
         command = command_line(act.tool_call.raw_input)
@@ -114,6 +136,12 @@ class Unattended:
             self._screen.line("  declined, nobody is there to ask", "warning")
         return Filled("decline") if content is None else Filled("accept", content, approves=bool(reviewed))
 
+    async def visit(self, asked: "ElicitationUrlMode") -> Action:
+        """Prints the address; nobody goes there."""
+        show_address(self._screen, self._transcript, asked)
+        self._screen.line("  declined, nobody is there to ask", "warning")
+        return "decline"
+
     async def _show_review(self, hunks: list[Hunk], *, accepted: bool) -> None:
         file = None
         for number, hunk in enumerate(hunks, 1):
@@ -124,6 +152,25 @@ class Unattended:
             diffs.show(self._screen, hunk.lines)
             answer = "y" if accepted else "n"
             self._screen.line(f"({number}/{len(hunks)}) Apply this hunk? {answer}, nobody is there to ask", "title")
+
+
+def show_address(screen: Screen, transcript: Transcript, asked: "ElicitationUrlMode") -> None:
+    """The address whole, and apart from it the host, which is what decides where it leads."""
+    transcript.end_block()
+    screen.gap()
+    screen.line(clean(asked.message), "warning")
+    screen.line(f"  {visible(asked.url)}", "bold")
+    screen.line(f"  on {visible(host_of(asked.url) or 'no host of the web')}", "dim")
+
+
+def host_of(url: str) -> str:
+    """The host of an address of the web; "" for any other, and for one that has a name in front of its host."""
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and parts.username is None
+        return f"{parts.hostname or ''}{'' if parts.port is None else f':{parts.port}'}" if known else ""
+    except ValueError:
+        return ""
 
 
 def option_keys(options: "tuple[PermissionOption, ...]") -> "dict[str, PermissionOption]":

@@ -1,15 +1,14 @@
 """What `ars` takes from the environment, and the command that starts its agent."""
 
 import os
-import shlex
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
-from connector.process import Command
+from connector.vendors import VENDORS, Vendor, command_of
 
 # What ars-acp needs beside the usual: its endpoint, its own settings, where its files are, how to get out of the house.
 AGENT_NAMES = (
@@ -27,6 +26,7 @@ AGENT_NAMES = (
     ),
 )
 AGENT_PREFIX = "ARS_"
+OWN = "ars"
 
 
 @dataclass(frozen=True)
@@ -49,25 +49,25 @@ def look(out: TextIO) -> Look:
     )
 
 
-def agent_command(named: str | None, *, more: Sequence[str] = (), pass_on: Sequence[str] = ()) -> Command:
-    """The command of the agent: `named` as a person types it, or our own with the arguments `more`.
+def agent(named: str | None, *, more: Sequence[str] = (), pass_on: Sequence[str] = ()) -> Vendor:
+    """The row of an agent: a vendor's name, a command as a person types it, or our own with the arguments `more`.
 
-    Raises ValueError where `named` is no command line. A foreign agent gets of our environment what `pass_on` names.
+    Raises ValueError where `named` is no command line. Of our environment an agent gets what its row and `pass_on`
+    name, our own also every `ARS_*` variable.
     """
-    if named is not None:
-        argv = shlex.split(named)
-        if not argv:
-            raise ValueError("the agent's command is empty")
-        return Command(Path(argv[0]).name, argv, passed_on=pass_on)
-    names = [*AGENT_NAMES, *pass_on, *(name for name in os.environ if name.startswith(AGENT_PREFIX))]
+    if named is not None and not named.strip():
+        raise ValueError("the agent's command is empty")
+    if named not in (None, OWN):
+        row = command_of(named or "")
+        return replace(row, settings=(*row.settings, *pass_on))
+    row = VENDORS[OWN]
+    names = (*AGENT_NAMES, *pass_on, *(name for name in os.environ if name.startswith(AGENT_PREFIX)))
     installed = Path(sys.executable).with_name("ars-acp")
     if installed.exists():
-        return Command("ars-acp", [str(installed), *more], passed_on=names)
+        return replace(row, name="ars-acp", argv=(str(installed), *more), settings=names)
     # From a checkout that is not installed. -P: what lies in the agent's cwd must not pass for one of its modules.
-    checkout = str(Path(__file__).parent.parent)
-    return Command(
-        "ars-acp", [sys.executable, "-P", "-m", "ars_acp", *more], env={"PYTHONPATH": checkout}, passed_on=names
-    )
+    env = {**row.env, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    return replace(row, name="ars-acp", argv=(sys.executable, "-P", "-m", "ars_acp", *more), env=env, settings=names)
 
 
 def model_is_configured() -> bool:

@@ -10,7 +10,15 @@ import anyio.abc
 from acp_wire import methods
 from connector import environment
 from connector.client import Client, OnUpdate, Update
-from connector.errors import AgentError, ConnectorError, NotOffered, SessionNotFound, SignInNeeded, VersionMismatch
+from connector.errors import (
+    AgentError,
+    AgentNotFound,
+    ConnectorError,
+    NotOffered,
+    SessionNotFound,
+    SignInNeeded,
+    VersionMismatch,
+)
 from connector.limits import Limits
 from connector.link import Link, OnEvent
 from connector.process import Command, spawn
@@ -73,6 +81,10 @@ class Connector:
     def is_alive(self) -> bool:
         """Whether the agent's process still runs."""
         return self._link.process.child.exit is None
+
+    def offers(self, capability: str) -> bool:
+        """Whether the agent has said that it can do that: `session_capabilities.list`, `load_session`."""
+        return self._link.offered(capability)
 
     def stderr_tail(self) -> str:
         """The end of what the agent has written on stderr, secrets taken out."""
@@ -299,7 +311,10 @@ async def launch(
     started or does not shake hands, ValueError for what is no command.
     """
     vendor, command = _started_by(agent)
-    process = spawn(command, cwd=cwd, on_stderr=on_stderr)
+    try:
+        process = spawn(command, cwd=cwd, on_stderr=on_stderr)
+    except AgentNotFound as why:
+        raise why.advise(vendor.install) from None
     secrets = client.secrets = Secrets({**environment.inherited(command.passed_on), **command.env})
     with _single_errors():
         async with anyio.create_task_group() as tasks:

@@ -70,6 +70,13 @@ class AgentNotFound(ConnectorError):
     def __init__(self, agent: str, argv: Sequence[str], why: Exception) -> None:
         reason = why.strerror if isinstance(why, OSError) and why.strerror else str(why)
         super().__init__(agent, f"cannot start `{shlex.join(argv)}`: {reason}")
+        self.missing = isinstance(why, FileNotFoundError)
+
+    def advise(self, install: str) -> "AgentNotFound":
+        """Says how the agent is installed, where that may be what is missing."""
+        if install and self.missing:
+            self.args = (f"{self}; install it with `{install}`",)
+        return self
 
 
 class AgentExited(ConnectorError):

@@ -112,6 +112,10 @@ class Session:
             running.cancel()
             self._tell_to_stop()
 
+    async def settle(self) -> None:
+        """Waits until what was late for the last turn has come."""
+        await anyio.sleep_until(self._quiet_from)
+
     def log(self) -> list[Exchange]:
         """What was said, oldest first: prompt and response with thoughts and tool calls, replayed turns included."""
         return [turn.exchange() for turn in self.turns]

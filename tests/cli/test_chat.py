@@ -1,5 +1,6 @@
 """`ars chat` at a terminal and in a pipe, with a scripted model and with agents that misbehave."""
 
+import json
 import shlex
 import signal
 import subprocess
@@ -89,6 +90,42 @@ async def test_a_form_is_asked_field_by_field_and_nothing_typed_before_counts(tm
         assert await person.ends() == 130
 
 
+async def test_an_address_is_shown_whole_and_opened_by_the_person_or_not_at_all(tmp_path: Path) -> None:
+    def ask(url: str) -> str:
+        told = {"sessionId": "$session", "mode": "url", "message": "Sign in", "elicitationId": "e", "url": url}
+        return json.dumps([["ask", "elicitation/create", told]]) + "\n"
+
+    asks = shlex.join([sys.executable, str(AGENTS / "asks.py")])
+    async with terminal(
+        "chat", "--agent", asks, "--cwd", str(tmp_path), env=environment(tmp_path), width=400
+    ) as person:
+        await person.sees("› ")
+        person.press(ask("https://example.org/login?code=a\u202eb"))
+        await person.sees("  https://example.org/login?code=a\\u{202e}b\n  on example.org\n")
+        await person.sees("Open it in your browser?")
+        person.press("y")
+        await person.sees('[{"action": "accept"}]')
+        await person.sees("› ")
+        person.press(ask("https://example.org@evil.example/"))
+        await person.sees("declined: that is no address of the web")
+        await person.sees('[{"action": "decline"}]')
+        await person.sees("› ")
+        person.press("\x04")
+        assert await person.ends() == 0
+
+
+def test_the_agent_is_a_vendor_when_its_name_comes_first(tmp_path: Path) -> None:
+    (tmp_path / "gemini").write_text(f"#!/bin/sh\nexec {ECHO}\n")
+    (tmp_path / "gemini").chmod(0o755)
+    env = environment(tmp_path)
+    env["PATH"] = f"{tmp_path}:/usr/bin:/bin"
+    ran = subprocess.run(
+        argv("chat", "gemini", "hello"), capture_output=True, text=True, env=env, timeout=60, check=False, cwd=ROOT
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "hello" in ran.stdout.rpartition("› ")[2]
+
+
 async def test_ctrl_c_cancels_the_turn_and_the_conversation_goes_on(tmp_path: Path) -> None:
     script = "=== turn\nsay: begun\nwait 60\n=== turn\nsay: still here\n"
     async with terminal("chat", "--cwd", str(tmp_path / "project"), env=scripted(tmp_path, script)) as person:
@@ -161,6 +198,7 @@ def test_the_exit_code_tells_how_the_turn_ended(tmp_path: Path, script: str, cod
         (["chat", "--cwd", "/no/such/dir", "x"], 1, "no such directory: /no/such/dir"),
         (["chat", "--demo", "--cwd", "/tmp"], 1, "--demo brings its own directory"),
         (["chat", "--permissions", "all"], 1, "invalid choice"),
+        (["chat", "gemnii", "x"], 1, "'gemnii' is no agent"),
         (["frobnicate"], 1, "invalid choice"),
         ([], 1, "required"),
         (["chat", "x"], 1, "OPENAI_API_KEY"),

@@ -186,6 +186,15 @@ async def test_an_agent_that_cannot_be_started_is_told_at_once(tmp_path: Path, a
     assert len(os.listdir("/dev/fd")) == before
 
 
+async def test_a_known_agent_that_is_not_installed_is_told_with_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(AgentNotFound, match=r"cannot start `qwen --acp .*install it with `npm install --global @qwen"):
+        async with launch("qwen", Client(), cwd=str(tmp_path)):
+            pass
+
+
 async def test_an_agent_that_answers_nothing_times_out_and_is_stopped(tmp_path: Path) -> None:
     silent = Command("silent", [sys.executable, "-c", "import sys; print('hm', file=sys.stderr); sys.stdin.read()"])
     with pytest.raises(AgentTimeout) as why, anyio.fail_after(10):

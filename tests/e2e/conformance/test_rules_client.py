@@ -219,6 +219,20 @@ async def test_rule_27_no_address_is_opened_unasked(tmp_path: Path):
     client.elicitation_complete(CompleteElicitationNotification.model_validate({"elicitationId": "nobody's"}))
     assert client.counts["elicitation.unknown"] == 1
 
+    shown: list[str] = []
+
+    async def visit(asked: Any) -> Any:
+        shown.append(asked.url)
+        return "decline" if asked.message == "no" else "accept"
+
+    client = Client(visit=visit)
+    assert client.capabilities()["elicitation"] == {"url": {}}
+    told = [["ask", "elicitation/create", {**url, "message": message}] for message in ("Sign in", "no")]
+    assert await answers(tmp_path, *told, client=client) == [{"action": "accept"}, {"action": "decline"}]
+    assert shown == ["https://example.org/x"] * 2
+    client.elicitation_complete(CompleteElicitationNotification.model_validate({"elicitationId": "e1"}))
+    assert dict(client.counts) == {"elicitation.complete": 1}
+
 
 @pytest.mark.requirement("rule 28")
 async def test_rule_28_an_option_of_an_unknown_kind_is_ignored(tmp_path: Path):
