@@ -36,6 +36,12 @@ def argv(*args: str) -> list[str]:
     return [sys.executable, "-m", "ars_cli", *args]
 
 
+def ars(home: Path, *args: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+    """Runs `ars` to its end where there is no terminal."""
+    told = environment(home, **env)
+    return subprocess.run(argv(*args), input=stdin, capture_output=True, text=True, env=told, timeout=60, check=False)
+
+
 class Terminal:
     """The screen and the keyboard of a running program."""
 

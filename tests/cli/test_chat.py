@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.terminal import ROOT, argv, environment, terminal
+from tests.cli.terminal import ROOT, argv, ars, environment, terminal
 
 pytestmark = pytest.mark.e2e
 AGENTS = ROOT / "fixtures" / "agents"
@@ -26,12 +26,6 @@ wait 0.01
 --- step
 say: over
 """.replace("COLOUR", '{"name": "colour", "title": "Colour", "choices": ["red", "blue"]}')
-
-
-def ars(home: Path, *args: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        argv(*args), input=stdin, capture_output=True, text=True, env=environment(home, **env), timeout=60, check=False
-    )
 
 
 def scripted(tmp_path: Path, script: str = SCRIPT) -> dict[str, str]:

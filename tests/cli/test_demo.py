@@ -7,20 +7,14 @@ from pathlib import Path
 import pytest
 
 from ars_cli import sample
-from tests.cli.terminal import argv, environment, terminal
+from tests.cli.terminal import argv, ars, environment, terminal
 
 pytestmark = pytest.mark.e2e
 
 
-def without_terminal(home: Path, *args: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        argv(*args), input=stdin, capture_output=True, text=True, env=environment(home, **env), timeout=60, check=False
-    )
-
-
 def test_without_a_terminal_it_carries_out_the_whole_turn_by_itself(tmp_path: Path) -> None:
     (tmp_path / "tmp").mkdir()
-    ran = without_terminal(tmp_path, "chat", "--demo", TMPDIR=str(tmp_path / "tmp"))
+    ran = ars(tmp_path, "chat", "--demo", TMPDIR=str(tmp_path / "tmp"))
 
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "\x1b" not in ran.stdout
@@ -48,7 +42,7 @@ def test_without_a_terminal_it_carries_out_the_whole_turn_by_itself(tmp_path: Pa
 
 
 def test_without_a_terminal_nothing_is_allowed_that_was_denied(tmp_path: Path) -> None:
-    ran = without_terminal(tmp_path, "chat", "--demo", "--permissions", "deny")
+    ran = ars(tmp_path, "chat", "--demo", "--permissions", "deny")
 
     assert ran.returncode == 0
     assert "refused; nobody is there to ask" in ran.stdout

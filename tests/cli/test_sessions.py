@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.terminal import argv, environment
+from tests.cli.terminal import ars
 from tests.support.hands import NEVER, Hands
 from tests.support.process import Client, agent, script
 from tests.support.servers import ordinary, space
@@ -38,23 +38,22 @@ class Mute(Hands):
         return NEVER
 
 
-def ars(home: Path, *args: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    env = environment(home, XDG_STATE_HOME=f"{home}/state", TZ="UTC")
-    return subprocess.run(argv("sessions", *args), input=stdin, capture_output=True, env=env, timeout=60, check=False)
+def sessions(home: Path, *args: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return ars(home, "sessions", *args, stdin=stdin, XDG_STATE_HOME=f"{home}/state", TZ="UTC")
 
 
-def said(home: Path, *args: str, stdin: bytes = b"") -> str:
+def said(home: Path, *args: str, stdin: str = "") -> str:
     """What it prints where all goes well."""
-    ran = ars(home, *args, stdin=stdin)
-    assert (ran.returncode, ran.stderr) == (0, b"")
-    return ran.stdout.decode()
+    ran = sessions(home, *args, stdin=stdin)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    return ran.stdout
 
 
-def refused(home: Path, *args: str, stdin: bytes = b"") -> tuple[int, str]:
+def refused(home: Path, *args: str, stdin: str = "") -> tuple[int, str]:
     """The exit code and the one line of what does not go well."""
-    ran = ars(home, *args, stdin=stdin)
-    assert ran.stdout == b""
-    [line] = ran.stderr.decode().splitlines()
+    ran = sessions(home, *args, stdin=stdin)
+    assert ran.stdout == ""
+    [line] = ran.stderr.splitlines()
     assert line.startswith("ars: ")
     return ran.returncode, line
 
@@ -90,9 +89,9 @@ async def test_sessions_are_listed_the_newest_first_while_an_agent_has_them_open
         assert said(tmp_path, "list", "--cwd", "/project").splitlines() == [second]
         [row] = map(json.loads, said(tmp_path, "list", "--json", "--cwd", "/other").splitlines())
         assert (row["session_id"], row["title"], row["directories"]) == (new, "And now?", [])
-        ran = ars(tmp_path, "list", "--limit", "1")
-        assert ran.stdout.decode().splitlines() == [first]
-        assert b"--limit 0" in ran.stderr
+        ran = sessions(tmp_path, "list", "--limit", "1")
+        assert ran.stdout.splitlines() == [first]
+        assert "--limit 0" in ran.stderr
         assert (await client.prompt(old, "go on")).text == "Again."
 
 
@@ -126,18 +125,18 @@ async def test_a_session_that_goes_from_file_to_file_is_shown_as_before(tmp_path
     said(tmp_path, "delete", session)
     assert said(tmp_path, "list") == ""
     assert said(tmp_path, "import", str(file)) == f"{session}\n"
-    assert said(tmp_path, "export", session, "--jsonl").encode() == file.read_bytes()
+    assert said(tmp_path, "export", session, "--jsonl") == file.read_text()
     assert await loaded(tmp_path, session) == before
 
 
 async def test_an_imported_session_whose_id_is_taken_gets_a_new_one_and_both_go_on(tmp_path: Path) -> None:
     async with agent(tmp_path, *script(tmp_path, TALK)) as client:
         session = await talked(client)
-        ran = ars(tmp_path, "import", "-", stdin=said(tmp_path, "export", session, "--jsonl").encode())
-        new = ran.stdout.decode().strip()
+        ran = sessions(tmp_path, "import", "-", stdin=said(tmp_path, "export", session, "--jsonl"))
+        new = ran.stdout.strip()
         assert ran.returncode == 0
         assert new != session
-        assert session in ran.stderr.decode()
+        assert session in ran.stderr
         await client.request("session/load", {"sessionId": new, "cwd": "/project", "mcpServers": []})
         assert (await client.prompt(new, "go on")).text == "Again."
         assert (await client.prompt(session, "go on")).text == "Again."
@@ -155,12 +154,12 @@ async def test_markdown_is_what_export_writes_unless_told_otherwise(tmp_path: Pa
 
 async def test_a_file_that_is_not_whole_is_refused_and_nothing_of_it_is_stored(tmp_path: Path) -> None:
     session = await stored(tmp_path)
-    whole = said(tmp_path, "export", session, "--jsonl").encode()
+    whole = said(tmp_path, "export", session, "--jsonl")
     said(tmp_path, "delete", session)
     code, line = refused(tmp_path, "import", "-", stdin=whole[:-20])
     assert code == 2
     assert "is damaged" in line
-    code, line = refused(tmp_path, "import", "-", stdin=whole.replace(b'"version":1', b'"version":2', 1))
+    code, line = refused(tmp_path, "import", "-", stdin=whole.replace('"version":1', '"version":2', 1))
     assert code == 2
     assert "newer version" in line
     assert refused(tmp_path, "import", str(tmp_path / "missing.jsonl"))[0] == 1
@@ -174,9 +173,9 @@ async def test_what_was_allowed_in_an_imported_session_is_told(tmp_path: Path) -
         {"n": 3, "type": "title", "title": "\x1b]0;gotcha\x07"},
     ]
     head = {"ars": "session", "version": 1, "id": "sess_from_elsewhere", "entries": 3}
-    ran = ars(tmp_path, "import", "-", stdin=b"".join(json.dumps(it).encode() + b"\n" for it in (head, *entries)))
-    assert ran.stdout == b"sess_from_elsewhere\n"
-    assert b"its mode is `full`" in ran.stderr
+    ran = sessions(tmp_path, "import", "-", stdin="".join(json.dumps(it) + "\n" for it in (head, *entries)))
+    assert ran.stdout == "sess_from_elsewhere\n"
+    assert "its mode is `full`" in ran.stderr
     for shown in (said(tmp_path, "list"), said(tmp_path, "show", "sess_from_elsewhere")):
         assert "gotcha" in shown
         assert "\x1b" not in shown
@@ -223,15 +222,15 @@ async def test_a_damaged_log_is_told_of_and_the_others_are_listed(tmp_path: Path
 @pytest.mark.parametrize("scheme", ["redis", "postgresql"])
 async def test_an_import_to_a_server_is_done_when_other_hosts_have_it(tmp_path: Path, scheme: str) -> None:
     session = await stored(tmp_path)
-    whole = said(tmp_path, "export", session, "--jsonl").encode()
+    whole = said(tmp_path, "export", session, "--jsonl")
     for place in ("here", "there"):
         (tmp_path / place).mkdir()
     async with space(ordinary(scheme)) as url:
         assert said(tmp_path / "here", "import", "-", "--store", url, stdin=whole) == f"{session}\n"
-        assert said(tmp_path / "there", "export", session, "--jsonl", "--store", url).encode() == whole
+        assert said(tmp_path / "there", "export", session, "--jsonl", "--store", url) == whole
         assert said(tmp_path / "there", "list", "--store", url) == said(tmp_path / "here", "list", "--store", url)
-        ran = ars(tmp_path / "there", "import", "-", "--store", url, stdin=whole)
-        assert ran.stdout.decode().strip() != session
+        ran = sessions(tmp_path / "there", "import", "-", "--store", url, stdin=whole)
+        assert ran.stdout.strip() != session
         said(tmp_path / "there", "delete", session, "--store", url)
         assert refused(tmp_path / "here", "show", session, "--store", url)[0] == 1
 
