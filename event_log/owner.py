@@ -46,7 +46,9 @@ def started_at(pid: int) -> str | None:
     except ProcessLookupError:
         return None
     except (OSError, IndexError, ValueError):
-        return _elsewhere(pid) if _exists(pid) else None
+        if not _exists(pid):
+            return None
+        return "" if os.path.exists("/proc/self/stat") else _started_by_ps(pid)
 
 
 def _exists(pid: int) -> bool:
@@ -59,15 +61,15 @@ def _exists(pid: int) -> bool:
     return True
 
 
-def _elsewhere(pid: int) -> str | None:
+def _started_by_ps(pid: int) -> str | None:
     """As `started_at`, on a system without /proc."""
-    if os.path.exists("/proc/self/stat"):
-        return ""
     import subprocess
 
-    told = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    command = ["ps", "-o", "stat=", "-o", "lstart=", "-p", str(pid)]
+    same = {"LC_ALL": "C", "TZ": "UTC"}  # for all who ask
+    told = subprocess.run(command, capture_output=True, text=True, check=False, env=same)
     state, _, started = told.stdout.strip().partition(" ")
-    return None if state.startswith("Z") else started.strip()
+    return None if not state or state.startswith("Z") else started.strip()
 
 
 def _boot() -> str:

@@ -1,9 +1,10 @@
 """The store of plain files: one file of JSON lines a log, for its owner's eyes only, one write(2) an append."""
 
 import os
+import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from time import monotonic
+from functools import partial
 from typing import cast
 from weakref import WeakValueDictionary
 
@@ -19,6 +20,8 @@ from event_log.stores.jsonl_file import JsonlFile, failed
 
 _SUFFIX = ".jsonl"
 _SYNC_SECONDS = 0.02  # what is written this long after the first unsynced write is synced with it
+# A clock that goes on while the machine sleeps, and others take over what it held.
+_now = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 _SURE_SECONDS = 1.0  # far below a lease, so that a process that stood still looks before it writes
 
 
@@ -48,14 +51,14 @@ class JsonlStore:
         return self._claims.owner
 
     async def run(self) -> None:
-        beats_at = monotonic() + BEAT_SECONDS
+        beats_at = _now() + BEAT_SECONDS
         while not self._closed:
             with anyio.move_on_after(BEAT_SECONDS):
                 await self._written.wait()
                 await anyio.sleep(_SYNC_SECONDS)
             await self._sync()
-            if self._held and monotonic() >= beats_at:
-                beats_at = monotonic() + BEAT_SECONDS
+            if self._held and _now() >= beats_at:
+                beats_at = _now() + BEAT_SECONDS
                 with suppress(OSError):
                     await anyio.to_thread.run_sync(self._claims.beat, abandon_on_cancel=True)
             self._release()
@@ -237,10 +240,10 @@ class JsonlRecords:
 
     def hold(self, claim: Claim) -> None:
         self._claim = claim
-        self._sure_until = monotonic() + _SURE_SECONDS
+        self._sure_until = _now() + _SURE_SECONDS
 
     def write(self, first: int, entries: Sequence[Entry]) -> None:
-        if monotonic() >= self._sure_until:
+        if _now() >= self._sure_until:
             self._assure()
         self.file.write(first, entries)
         if self.synced:
@@ -265,7 +268,7 @@ class JsonlRecords:
             claim = self._claim
             if claim is not None and not self.lost:
                 if self._store.holds(self.file.name, claim):
-                    self._sure_until = monotonic() + _SURE_SECONDS
+                    self._sure_until = _now() + _SURE_SECONDS
                 else:
                     self.lost = self._claim is claim
             self.file.sync()
@@ -285,7 +288,7 @@ class JsonlRecords:
             raise failed("cannot see whose the log is", error) from error
         if self.lost:
             raise LogLost(self.file.name)
-        self._sure_until = monotonic() + _SURE_SECONDS
+        self._sure_until = _now() + _SURE_SECONDS
 
 
 def _records(log: Log) -> JsonlRecords:

@@ -1,11 +1,12 @@
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
 
-from event_log.owner import Owner, new_owner, started_at
+from event_log.owner import Owner, _started_by_ps, new_owner, started_at
 
 
 @pytest.fixture
@@ -37,6 +38,16 @@ def test_a_process_that_was_killed_and_not_waited_for_is_dead(me):
         killed.kill()
         os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)
         assert other.is_known_dead_to(me) is True
+
+
+@pytest.mark.skipif(not shutil.which("ps"), reason="no ps here")
+def test_where_there_is_no_proc_ps_tells_the_same(me):
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        assert _started_by_ps(other.pid) == _started_by_ps(other.pid) != ""
+        other.kill()
+        os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
+        assert _started_by_ps(other.pid) is None
+    assert _started_by_ps(other.pid) is None
 
 
 def test_a_process_that_has_the_number_of_an_older_one_is_not_that_one(me):

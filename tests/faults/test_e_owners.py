@@ -2,7 +2,9 @@
 
 import contextlib
 import itertools
+import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -20,6 +22,7 @@ from event_log import LogHeld
 from event_log.owner import new_owner
 from event_log.stores.jsonl import JsonlStore
 from event_log.stores.jsonl_file import JsonlFile
+from tests.support.process import Failed, agent, script
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -206,6 +209,35 @@ def test_two_writers_that_take_turns_as_fast_as_they_can_never_mix(tmp_path: Pat
     whole = sum(len({entry["by"] for entry in group}) == 1 for group in groups) if whole == len(groups) else whole
     measured = f"{whole} of {2 * holds} turns whole, {refused} claims refused meanwhile"
     record("E7", "two that take turns never mix", measured, whole == len(groups) == 2 * holds)
+
+
+@pytest.mark.faults("E7")
+async def test_a_session_is_loaded_by_one_agent_at_a_time_and_by_the_next_when_that_is_killed(
+    tmp_path: Path, record: Any, count: Any
+) -> None:
+    rounds, told, waits = count(20, 2), 0, []
+    arguments = script(tmp_path, "=== turn repeat\nsay: you said $prompt\n")
+    store = {"ARS_STORE": f"jsonl:{tmp_path}/sessions"}
+    (tmp_path / "other").mkdir()
+    async with agent(tmp_path / "other", *arguments, env=store, within=120) as other:
+        for _ in range(rounds):
+            async with agent(tmp_path, *arguments, env=store, within=60) as one:
+                session_id = await one.new_session()
+                await one.prompt(session_id, "hello")
+                asked = {"sessionId": session_id, "cwd": "/project", "mcpServers": []}
+                with pytest.raises(Failed) as refused:
+                    await other.request("session/load", asked)
+                data = refused.value.data
+                told += (data["code"], data["details"]["pid"], data["retryable"]) == ("SESSION_HELD", one.pid, True)
+                os.kill(one.pid, signal.SIGKILL)
+                await one.gone(5)
+                began = time.perf_counter()
+                await other.request("session/load", asked)
+                waits.append((time.perf_counter() - began) * 1000)
+                turn = await other.prompt(session_id, "again")
+                assert turn.text == "you said again"
+    measured = f"{told} of {rounds} refused with who has it; after a kill loaded in {max(waits):.0f} ms at most"
+    record("E7", "one agent has a session; the next one when it is killed", measured, told == rounds)
 
 
 @pytest.mark.faults("D11")
