@@ -269,8 +269,8 @@ class JsonlRecords:
             if claim is not None and not self.lost:
                 if self._store.holds(self.file.name, claim):
                     self._sure_until = _now() + _SURE_SECONDS
-                else:
-                    self.lost = self._claim is claim
+                elif self._claim is claim:  # and not closed meanwhile
+                    self.lost, self._sure_until = True, 0.0
             self.file.sync()
         except OSError as error:
             self._unsyncable = error
