@@ -111,7 +111,7 @@ class Files:
 
     def _locate(self, path: str) -> tuple[int, str]:
         """The root that `path` names and the rest below it. It need not be there, nor stay there: opening decides."""
-        if os.path.isabs(path) and "\0" not in path:
+        if os.path.isabs(path) and _can_be_a_name(path):
             parts = _parts(path)
             for root, fd in self._roots:
                 if parts[: len(root)] == root and not _climbs_out(parts[len(root) :]):
@@ -227,6 +227,13 @@ def _replace(directory: int, name: str, data: bytes) -> None:
 
 def _parts(path: str) -> list[str]:
     return [part for part in path.split("/") if part not in ("", ".")]
+
+
+def _can_be_a_name(path: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
 
 
 def _climbs_out(parts: list[str]) -> bool:

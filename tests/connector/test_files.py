@@ -73,6 +73,7 @@ ESCAPES = [
     "~root/secret",
     "file://{ws}/a.txt",
     "{ws}/a.txt\0/../../secret",
+    "{ws}/\ud800",
     "/proc/self/root/etc/passwd",
     "/proc/self/environ",
 ]

@@ -93,6 +93,22 @@ async def test_when_the_guardian_is_killed_its_keepers_go_on_and_another_takes_o
             await ended(pidfds)
 
 
+def environ_of(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/environ").read_bytes()
+
+
+async def test_neither_guardian_nor_keeper_holds_our_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S11: what an agent can read of its parents."""
+    monkeypatch.setenv("SECRET_TOKEN", "canary")
+    monkeypatch.setattr(guarded, "_running", None)
+    async with tree() as (child, _):
+        keeper = parent_of(child.pid)
+        for pid in (child.pid, keeper, parent_of(keeper)):
+            assert b"canary" not in environ_of(pid)
+    if guarded._running is not None:
+        guarded._running.close()
+
+
 async def test_where_no_guardian_starts_commands_are_started_without_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

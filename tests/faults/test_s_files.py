@@ -1,4 +1,4 @@
-"""S6: names that are swapped while a file is opened or written below a root never lead out of it."""
+"""S5, S6: no path, and no name that is swapped while a file is opened or written, leads out of a root."""
 
 import contextlib
 import ctypes
@@ -11,6 +11,8 @@ from pathlib import Path
 
 import anyio
 import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 
 from acp_wire.errors import RpcError
 from connector import beneath
@@ -59,6 +61,76 @@ def swapping(one: Path, other: Path) -> Iterator[None]:
     finally:
         going.clear()
         thread.join()
+
+
+# What paths are made of: the names that are there, links out and in, and every way of writing "elsewhere".
+STARTS = (*["{ws}/"] * 9, "{ws}", "{ws}/../", "{ws}-evil/", "/", "//", "", "~/", "file://{ws}/", "{up}/", "{ws}/./")
+PLAIN = (
+    "dir",
+    "a.txt",
+    "secret",
+    "out",
+    "up",
+    "in",
+    "loop",
+    "ws",
+    "ws-evil",
+    "missing",
+    "etc",
+    "passwd",
+    "proc",
+    "self",
+)
+ODD = ("..", ".", "", "~", "~root", "root", "cwd", "%2e%2e", "file:", "..\0", "\0", " ..", ".. ", "...", "\u2025")
+ODDER = ("\uff0e\uff0e", "..\\..", "a.txt\n", "\ud800", "..\udcff", "x" * 300)
+PIECES = st.lists(st.sampled_from([*PLAIN, *ODD, *ODDER]), max_size=5).map("/".join)
+PATHS = st.builds("".join, st.tuples(st.sampled_from(STARTS), PIECES))
+
+
+@pytest.mark.faults("S5")
+def test_no_path_leads_out(root: Path, count: Count, record: Record) -> None:
+    tries, used = count(20_000, 500), Counter[str]()
+    evil = root.parent / "ws-evil"
+    links = {
+        "out": "../ws-evil",
+        "up": "..",
+        "in": "dir",
+        "loop": "loop",
+        "dir/out": str(evil),
+        "dir/a": "../../secret",
+    }
+    for name, target in links.items():
+        (root / name).symlink_to(target)
+    (root / "a.txt").write_text("mine")
+    (root.parent / "secret").write_text("secret")
+    files = Files([str(root)])
+
+    def outside() -> list[str]:
+        return [f"{path}: {path.read_text()}" for path in (evil / "secret", root.parent / "secret")] + os.listdir(evil)
+
+    before, beside = outside(), sorted(os.listdir(root.parent))
+
+    @settings(max_examples=tries, deadline=None, database=None, derandomize=True, phases=[Phase.generate])
+    @given(PATHS)
+    def tried(pattern: str) -> None:
+        path = pattern.replace("{ws}", str(root)).replace("{up}", str(root.parent))
+        with contextlib.suppress(RpcError):
+            used["escaped" if "secret" in files.read(path) else "read"] += 1
+        with contextlib.suppress(RpcError):
+            files.write(path, "written")
+            used["written"] += 1
+        with contextlib.suppress(RpcError):
+            directory = files.open_directory(path)
+            real = beneath.name_of(directory)
+            used["opened" if real == str(root) or real.startswith(f"{root}/") else "escaped"] += 1
+            os.close(directory)
+
+    tried()
+    files.close()
+    same = outside() == before and sorted(os.listdir(root.parent)) == beside
+    measured = f"{used['escaped']} escapes of {tries}, outside unchanged: {same}, {dict(used)}"
+    record("S5", "20,000 paths: 0 escapes", measured, not used["escaped"] and same)
+    assert min(used["read"], used["written"], used["opened"]) > 0
 
 
 @pytest.mark.parametrize("way", [open_by_kernel, open_by_walking])
