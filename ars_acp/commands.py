@@ -131,9 +131,10 @@ async def _choose(turn: "Turn", option_id: str, value: str) -> None:
 
 async def _plan(turn: "Turn", text: str) -> str:
     from ars_acp.export import plan_text
+    from ars_acp.rewind import standing
 
     plan = None
-    for _, entry in turn.session.log.read():
+    for _, entry in standing(turn.session.log.read()):
         if entry["type"] == "update" and entry["update"]["sessionUpdate"] == "plan":
             plan = entry["update"]
     if plan is None or not plan["entries"]:

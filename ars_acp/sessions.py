@@ -65,6 +65,7 @@ class Sessions:
             try:
                 fork.log.append(entries)
                 fork.fold("this conversation was forked meanwhile")
+                fork.recovered = None  # whoever forks knows where the other stands
                 fork.record(opening_entry(cwd, directories, fork.mode))
                 fork.log.rest()
             except (LogError, Unreadable):

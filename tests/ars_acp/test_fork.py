@@ -84,6 +84,7 @@ async def test_what_runs_in_the_other_session_is_closed_in_the_fork() -> None:
         await client.reading.wait()
         forked = await fork(it)
         assert "forked" in messages(it, forked)[-1]["content"]
+        assert it.agent._sessions.active[forked].recovered is None, "nobody has died"
         assert await it.prompt("go on", session=forked) == "end_turn"
         client.go_on.set()
 

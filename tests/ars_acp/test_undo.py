@@ -178,3 +178,12 @@ async def test_a_read_only_session_puts_nothing_back() -> None:
         await it.prompt("/mode read-only")
         assert "a.py: left as it is: it was not allowed" in await undo(it)
         assert client.files["/project/a.py"] == "two\n"
+
+
+async def test_a_plan_that_was_taken_back_is_no_plan() -> None:
+    script = '=== turn\ncall update_plan {"entries": [{"content": "look"}]}\n--- step\nsay: planned\n'
+    async with house(script) as it:
+        await it.prompt("first")
+        assert "look" in await undo(it, "/plan")
+        await undo(it)
+        assert (await undo(it, "/plan")).startswith("There is no plan yet.")
