@@ -73,8 +73,11 @@ class Program:
 # The coverage of a child is measured through its variables.
 MEASURED = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
 # Nothing here may phone home, update itself or fetch anything.
+NOWHERE = "http://127.0.0.1:9"
 QUIET = {
-    "npm_config_registry": "http://127.0.0.1:9",
+    **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"), NOWHERE),
+    **dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost"),
+    "npm_config_registry": NOWHERE,
     "OPENCODE_DISABLE_MODELS_FETCH": "1",
     "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
     "GEMINI_TELEMETRY_ENABLED": "false",
