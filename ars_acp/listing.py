@@ -99,7 +99,7 @@ class Listing:
         """None for a log that cannot be read now."""
         try:
             return [at, *summary(await self._store.open(name))]
-        except LogError:
+        except (LogError, LookupError):
             return None
 
 
@@ -142,10 +142,13 @@ class _Cache:
             return
         data = json.dumps(rows, separators=(",", ":")).encode()
         new = f"{self._path}.{os.getpid()}"
-        with contextlib.suppress(OSError):
+        try:
             with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
                 file.write(_head(data) + b"\n" + data)
             os.replace(new, self._path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(new)
 
 
 def _head(rows: bytes) -> bytes:

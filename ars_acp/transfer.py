@@ -22,7 +22,7 @@ FORMAT = 1
 
 
 class Refused(Exception):
-    """A file that cannot be imported. Its text is one line, and says where the file is wrong."""
+    """A file that cannot be imported, a log that is no session's. Its text is one line, and says what is wrong."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def read(data: bytes) -> Imported:
     if len(rest) != count:
         raise Refused(f"it is not whole: {count} entries are announced, {len(rest)} are there")
     entries = [_entry(line, number) for number, line in enumerate(rest, 1)]
-    return Imported(session_id, entries, _folded(session_id, entries))
+    return Imported(session_id, entries, checked(session_id, entries))
 
 
 def _head(line: bytes) -> tuple[str, int]:
@@ -82,8 +82,8 @@ def _entry(line: bytes, number: int) -> Entry:
     return entry
 
 
-def _folded(session_id: str, entries: list[Entry]) -> dict[str, Any]:
-    """All that is made of the entries when the session is opened can be made of them."""
+def checked(session_id: str, entries: list[Entry]) -> dict[str, Any]:
+    """The state that these entries make. Raises `Refused` unless all that opening the session needs can be made."""
     numbered = list(enumerate(entries, 1))
     try:
         if entries[0]["type"] != "session":
@@ -93,6 +93,6 @@ def _folded(session_id: str, entries: list[Entry]) -> dict[str, Any]:
         found = state(session_id, numbered)
         if found["llm_state"]["config"].get("mode", "ask") not in MODES:
             raise ValueError
-        return found
     except (ValueError, TypeError, LookupError, AttributeError):
         raise Refused("its entries are not those of a session") from None
+    return found

@@ -105,7 +105,8 @@ async def _act(store: "Store", options: argparse.Namespace) -> bytes | int:
     except (LogNotFound, LogNameInvalid):
         return _failed("no such session is stored; `ars sessions list` shows which there are", USAGE)
     except Refused as why:
-        return _failed(f"{options.file} cannot be imported: {why}", FAILED)
+        refused = f"{options.file} cannot be imported" if "file" in options else f"{options.id} cannot be read"
+        return _failed(f"{refused}: {why}", FAILED)
     except LogError as why:
         return _failed(why, FAILED)
     except OSError as why:  # of the file that was named
@@ -135,9 +136,9 @@ def _as_line(listed: "Listed") -> str:
 
 
 async def _show(store: "Store", options: argparse.Namespace) -> bytes:
-    from ars_acp.state import state
+    from ars_acp.transfer import checked
 
-    shown = state(options.id, await _entries(store, options.id))
+    shown = checked(options.id, await _entries(store, options.id))
     if options.json:
         return json.dumps(shown, indent=2).encode() + b"\n"
     return "".join(f"{name:<12} {visible(value)}\n" for name, value in _facts(shown)).encode()
@@ -167,14 +168,14 @@ def _facts(shown: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 async def _export(store: "Store", options: argparse.Namespace) -> bytes:
     from ars_acp.export import markdown
-    from ars_acp.state import state
-    from ars_acp.transfer import lines
+    from ars_acp.transfer import checked, lines
 
     entries = await _entries(store, options.id)
+    title = checked(options.id, entries)["metadata"]["title"]
+    numbered = enumerate(entries, 1)
     if options.jsonl or (not options.markdown and (options.output or "").endswith(".jsonl")):
-        return b"".join(lines(options.id, entries))
-    title = state(options.id, entries)["metadata"]["title"]
-    return markdown(options.id, title, entries).encode(errors="replace")
+        return b"".join(lines(options.id, numbered))
+    return markdown(options.id, title, numbered).encode(errors="replace")
 
 
 async def _import(store: "Store", options: argparse.Namespace) -> bytes:
@@ -232,8 +233,8 @@ async def _delete(store: "Store", options: argparse.Namespace) -> bytes:
     return b""
 
 
-async def _entries(store: "Store", session_id: str) -> list[tuple[int, dict[str, Any]]]:
-    return list((await store.open(session_id)).read())
+async def _entries(store: "Store", session_id: str) -> list[dict[str, Any]]:
+    return [entry for _, entry in (await store.open(session_id)).read()]
 
 
 def _time(ms: int) -> str:

@@ -123,6 +123,14 @@ async def test_the_cache_is_for_its_owner_s_eyes_and_leaves_nothing_beside_it(st
     assert [path.name for path in file(store, "").iterdir() if path.name.startswith(FILE)] == [FILE]
 
 
+async def test_a_cache_that_cannot_be_written_is_done_without(store: Store) -> None:
+    await session(store, "s", "title")
+    file(store, FILE).mkdir()
+    assert await titles(store) == ["title"]
+    assert await titles(store) == ["title"]
+    assert [path.name for path in file(store, "").iterdir() if path.name.startswith(FILE)] == [FILE]
+
+
 async def test_a_deleted_session_leaves_the_cache(store: Store) -> None:
     await session(store, "s", "secret plans")
     await session(store, "t", "harmless")
@@ -140,6 +148,9 @@ async def test_logs_that_are_no_sessions_or_cannot_be_read_are_left_out(store: S
     log.close()
     log = await store.create("other")
     log.append([{"type": "weather"}])
+    log.close()
+    log = await store.create("half")
+    log.append([{"type": "session"}])
     log.close()
     file(store, "damaged.jsonl").write_bytes(b"\0\0\0\n")
     for _ in range(2):

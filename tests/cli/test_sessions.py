@@ -219,6 +219,16 @@ async def test_a_damaged_log_is_told_of_and_the_others_are_listed(tmp_path: Path
     assert [line.split("  ")[1] for line in said(tmp_path, "list").splitlines()] == [other]
 
 
+async def test_a_log_whose_entries_this_version_does_not_know_is_told_of_in_one_line(tmp_path: Path) -> None:
+    session = await stored(tmp_path)
+    log = tmp_path / "state" / "ars-acp" / "sessions" / f"{session}.jsonl"
+    log.write_text(log.read_text().replace('"type":"reply"', '"type":"prompt"'))
+    for act in ("show", "export"):
+        code, line = refused(tmp_path, act, session)
+        assert code == 2
+        assert f"{session} cannot be read" in line
+
+
 @pytest.mark.parametrize("scheme", ["redis", "postgresql"])
 async def test_an_import_to_a_server_is_done_when_other_hosts_have_it(tmp_path: Path, scheme: str) -> None:
     session = await stored(tmp_path)
