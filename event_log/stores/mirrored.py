@@ -28,7 +28,7 @@ from event_log.stores.mirror import Mirror, MirrorRecords
 from event_log.stores.server import REACH_SECONDS, Fenced, Lease, Server, too_slow
 from event_log.stores.tail import Tail
 
-_GROUP_SECONDS = 0.02  # what is written this long after the first new line goes to the server with it
+_GROUP_SECONDS = 0.05  # what is written this long after the first new line goes to the server with it
 _PAUSE_SECONDS = (0.05, 0.25)  # the first and the longest one before the server is tried again
 _END_SECONDS = 0.1  # how long the end of the program waits for the server to take what it lacks
 

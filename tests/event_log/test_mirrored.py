@@ -227,13 +227,16 @@ async def test_who_was_taken_over_elsewhere_is_fenced_and_what_only_it_has_is_ke
     assert texts(await here.open("s-1")) == ["a", "B"]
 
 
-async def test_what_a_dead_process_wrote_after_a_take_over_elsewhere_is_kept_aside_by_the_next_one(hosts: Hosts):
+@pytest.mark.parametrize("other", ["host", "directory"])
+async def test_what_a_dead_process_wrote_after_a_take_over_elsewhere_is_kept_aside_by_the_next_one(
+    hosts: Hosts, other: str
+):
     dead = hosts.store()
     log = await dead.create("s-1")
     log.append(words("a"))
     await dead.push()
     log.append(words("b"))
-    there = hosts.start("there", takes_over=[dead.owner.id])
+    there = hosts.start("there", new_owner() if other == "directory" else None, takes_over=[dead.owner.id])
     (await taken(there)).append(words("B"))
     await until(lambda: there.confirmed("s-1") == 2)
     hosts.start(takes_over=[dead.owner.id])
@@ -276,6 +279,18 @@ async def test_after_a_power_cut_the_file_counts_as_far_as_it_agrees_with_the_se
     again.append(words("d"))
     await until(lambda: store.confirmed("s-1") == 4)
     assert await everything(server) == file.read_bytes()
+
+
+async def test_what_is_in_the_place_of_entries_that_a_power_cut_took_is_kept_aside(hosts: Hosts, server):
+    before = hosts.store(owner=replace(new_owner(), boot="before"))
+    log = await before.create("s-1")
+    log.append(words("a", "b"))
+    await before.push()
+    file = hosts.file("s-1.jsonl")
+    file.write_bytes(file.read_bytes().replace(b'"b"', b'"B"'))
+    again = await taken(hosts.start(takes_over=[before.owner.id]))
+    assert texts(again) == ["a", "b"]
+    assert hosts.file("s-1.orphaned").read_bytes() == b'{"n":2,"text":"B"}\n'
 
 
 async def test_a_deleted_log_is_gone_for_all_hosts_and_nobody_brings_it_back(hosts: Hosts, server):
