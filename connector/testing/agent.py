@@ -37,13 +37,14 @@ class MockSession:
     cwd: str
     mode: str = "default"
     at: int = 0
+    calls: int = 0
     said: list[Remembered] = field(default_factory=list)
     running: Call | None = None
 
     def stored(self) -> Json:
         """What `MockAgent` takes it back from."""
-        said = [asdict(remembered) for remembered in self.said]
-        return {"id": self.id, "cwd": self.cwd, "mode": self.mode, "at": self.at, "said": said}
+        fields = {name: value for name, value in vars(self).items() if name != "running"}
+        return {**fields, "said": [asdict(remembered) for remembered in self.said]}
 
 
 class MockAgent:

@@ -56,7 +56,6 @@ class Play:
         self._quirks = agent.vendor.quirks
         self._result = ""
         self._outcome = ""
-        self._calls = 0
         session.said.append(self.remembered)
 
     async def turn(self, turn: Turn) -> str:
@@ -130,8 +129,8 @@ class Play:
     # ── tool calls ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _use_tool(self, kind: str, title: str, raw: dict[str, Any]) -> None:
-        self._calls += 1
-        call_id = f"call_{len(self._session.said)}_{self._calls}"
+        self._session.calls += 1
+        call_id = f"call_{self._session.calls}"
         places = [build.location(raw["path"])] if "path" in raw else []
         fields: dict[str, Any] = {"title": title, "kind": kind, "locations": places, "raw_input": raw}
         self._update(build.tool_call(call_id, status="pending", **fields))

@@ -20,7 +20,8 @@
 
 `=== turn if "text"` waits for a prompt that contains it, `=== turn repeat` serves all further prompts. In text
 `$prompt` is the prompt, `$told` is everything that was ever told in the session, and `$result` is the last result: what
-was read or written by a command, `written`, `granted` or `refused`.
+was read or written by a command, `written`, `granted` or `refused`. Where the vendor ends its turns with a refusal,
+nothing follows one.
 
 Faults: `exit 7` and `exit SIGSEGV` end the process, `hang` never goes on, cancelled or not, `stderr: text` writes a
 line there, `noise: text` a line to stdout that is no message, `late: text` is said after the answer, `flood 1000` says
