@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ars_acp.tools import find
+from ars_acp.tools import find, put_back
 from ars_acp.tools.roots import Roots
 from ars_acp.tools.tool import Act, ToolContext, ToolLimits, ToolResult
 from tests.support.fake_hands import MemoryHands
@@ -24,13 +24,18 @@ class Bench:
         self.limits = ToolLimits()
         self.directories: list[str] = []
         self.approved: set[str] = set()
+        self.changed: list[dict[str, Any]] = []
         self.sent: list[dict[str, Any]] = []
         self.shown: list[dict[str, Any]] = []
 
     async def plan(self, name: str, **arguments: Any) -> Act:
         tool = find(name)
         assert tool is not None
-        context = ToolContext(
+        return await tool.plan(self.context(), tool.check(arguments))
+
+    def context(self) -> ToolContext:
+        """What a call may use; the changes of files that it records are kept."""
+        return ToolContext(
             hands=self.hands,
             roots=Roots(str(self.root), self.directories),
             call_id="call-1",
@@ -38,9 +43,10 @@ class Bench:
             send=self.sent.append,
             show=lambda **fields: self.shown.append(fields),
             approved_patches=self.approved,
-            changing=lambda changes, known=True: None,
+            changing=lambda changes, known=True: self.changed.extend(
+                put_back.entry("call-1", changes, known=known)["changes"]
+            ),
         )
-        return await tool.plan(context, tool.check(arguments))
 
     async def call(self, name: str, **arguments: Any) -> ToolResult:
         return await (await self.plan(name, **arguments)).do()
