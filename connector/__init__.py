@@ -16,6 +16,7 @@ from connector.errors import (
 from connector.limits import Limits
 from connector.permissions import Act, Answer, Decision, allow_once, allow_reads, ask, decide, deny_all
 from connector.process import Command
+from connector.rules import Rule, by_rules, in_order, no_opinion
 from connector.session import Session
 from connector.turn import Exchange, Turn, is_late, seq_of
 from connector.vendors import VENDORS, Vendor, command_of
@@ -38,6 +39,7 @@ __all__ = [
     "Filled",
     "Limits",
     "NotOffered",
+    "Rule",
     "Session",
     "SessionNotFound",
     "SignInNeeded",
@@ -48,10 +50,13 @@ __all__ = [
     "allow_once",
     "allow_reads",
     "ask",
+    "by_rules",
     "command_of",
     "decide",
     "deny_all",
+    "in_order",
     "is_late",
     "launch",
+    "no_opinion",
     "seq_of",
 ]

@@ -1,6 +1,7 @@
 """Spawning an agent and talking to it: launch → initialize → session/new → prompts → cancel → shutdown."""
 
 import contextlib
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from connector.errors import (
 )
 from connector.limits import Limits
 from connector.link import Link, OnEvent
-from connector.process import Command, spawn
+from connector.process import AgentProcess, Command, spawn
 from connector.secrets import Secrets
 from connector.session import Prompt, Session
 from connector.sign_in import without_a_person
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 Agent = str | Sequence[str] | Vendor | Command
 PROTOCOL_VERSION = 1
 MOST_PAGES = 1000
+MOST_RESTARTS, RESTART_SECONDS, RESTART_DELAY = 4, 180.0, 0.25
 
 
 def _nobody(update: Update) -> None:
@@ -47,12 +49,24 @@ class Connector:
     """One agent process and its sessions. Made by `launch`.
 
     `execute`, `follow_up`, `stream`, `cancel` and `get_session_history` are for who wants one conversation: its
-    session begins with the first prompt.
+    session begins with the first prompt, and an agent that has ended is started again for the next one.
     """
 
-    def __init__(self, link: Link, *, cwd: str, system_prompt: str, sign_in: Sequence[str]) -> None:
+    def __init__(
+        self,
+        link: Link,
+        start: Callable[[], AgentProcess],
+        *,
+        cwd: str,
+        system_prompt: str,
+        sign_in: Sequence[str],
+        client_info: dict[str, str],
+    ) -> None:
         self.sessions: dict[str, Session] = {}
         self._link = link
+        self._start = start
+        self._client_info = client_info
+        self._restarted: deque[float] = deque(maxlen=MOST_RESTARTS)
         self._cwd = cwd
         self._system = system_prompt
         self._sign_in = sign_in
@@ -119,6 +133,8 @@ class Connector:
         return [] if self._only is None else self._only.log()
 
     async def _conversation(self) -> Session:
+        if not self.is_alive():
+            await self.reconnect()
         if self._only is None:
             self._only = await self.new_session(self._cwd)
         return self._only
@@ -153,7 +169,7 @@ class Connector:
             await workspace.close()
             raise
         system = self._system if system_prompt is None else system_prompt
-        session = Session(created.session_id, self._link, system=system, outside=outside)
+        session = Session(created.session_id, self._link, params=params, system=system, outside=outside)
         self.client.add(session.id, workspace, session.take)
         session.opened(created)
         self.sessions[session.id] = session
@@ -215,17 +231,51 @@ class Connector:
 
     # ── the beginning and the end ───────────────────────────────────────────────────────────────────────────────────
 
-    async def initialize(self, client_info: dict[str, str]) -> None:
+    async def initialize(self) -> None:
         """Shakes hands; what the agent can do is in `agent` afterwards. Raises `ConnectorError`."""
         params = {
             "protocolVersion": PROTOCOL_VERSION,
             "clientCapabilities": self.client.capabilities(withheld=self._link.vendor.quirks.withheld),
-            "clientInfo": client_info,
+            "clientInfo": self._client_info,
         }
         limit = self._link.limits.initialize
         self._link.agent = await self._link.ask(methods.INITIALIZE, params, timeout=limit)
         if self.agent.protocol_version != PROTOCOL_VERSION:
             raise VersionMismatch(self._link.name, self.agent.protocol_version)
+
+    async def reconnect(self) -> None:
+        """Starts an agent that has ended again, and takes its open sessions up again, by resume, else by load.
+
+        The prompt that it was at has failed and is not sent a second time: nobody knows how far it had come. An agent
+        that ends again and again is started `MOST_RESTARTS` times in `RESTART_SECONDS`, each time later than before.
+        Raises `ConnectorError`, and of that `NotOffered` where a session cannot be taken up: it is lost, and no fresh
+        one stands in for it.
+        """
+        now = anyio.current_time()
+        recent = sum(now - at < RESTART_SECONDS for at in self._restarted)
+        if recent == MOST_RESTARTS:
+            often = f"it was started again {recent} times within {RESTART_SECONDS:g} s: not once more"
+            raise ConnectorError(self._link.name, often)
+        await anyio.sleep(RESTART_DELAY * 2 ** (recent - 1) if recent else 0)
+        self._restarted.append(anyio.current_time())
+        await self._link.process.stop()
+        self._link.attach(self._start())
+        await self.initialize()
+        resumes = self._link.offered("session_capabilities.resume")
+        if not resumes and not self._link.offered("load_session"):
+            await self._lose_sessions()
+        row = methods.SESSION_RESUME if resumes else methods.SESSION_LOAD
+        for session in list(self.sessions.values()):
+            with session.knowing_it_all():
+                await self._ask_session(row, {"sessionId": session.id, **session.params})
+
+    async def _lose_sessions(self) -> None:
+        lost, self.sessions, self._only = list(self.sessions.values()), {}, None
+        for session in lost:
+            await session.close()
+        if lost:
+            names = ", ".join(repr(session.id) for session in lost)
+            raise NotOffered(self._link.name, "loadSession", f"lost with its process: the session {names}")
 
     async def shutdown(self) -> None:
         """Cancels what runs, stops the agent within 3 s and ends every terminal. `launch` calls it on the way out."""
@@ -264,13 +314,13 @@ class Connector:
     ) -> Session:
         if session_id in self.sessions and not self.sessions[session_id].closed:
             raise ConnectorError(self._link.name, f"the session {session_id!r} is open already")
-        params = {"sessionId": session_id, **self._params(cwd, directories, mcp_servers)}
-        session = Session(session_id, self._link, outside=outside)
+        params = self._params(cwd, directories, mcp_servers)
+        session = Session(session_id, self._link, params=params, outside=outside)
         if replay:
             session.replay()
         self.client.add(session_id, Workspace([cwd, *directories], on_output=on_output), session.take)
         try:
-            session.opened(await self._ask_session(row, params))
+            session.opened(await self._ask_session(row, {"sessionId": session_id, **params}))
         except ConnectorError:
             await self.client.remove(session_id)
             raise
@@ -311,18 +361,27 @@ async def launch(
     started or does not shake hands, ValueError for what is no command.
     """
     vendor, command = _started_by(agent)
-    try:
-        process = spawn(command, cwd=cwd, on_stderr=on_stderr)
-    except AgentNotFound as why:
-        raise why.advise(vendor.install) from None
+
+    def start() -> AgentProcess:
+        try:
+            return spawn(command, cwd=cwd, on_stderr=on_stderr)
+        except AgentNotFound as why:
+            raise why.advise(vendor.install) from None
+
+    process = start()
     secrets = client.secrets = Secrets({**environment.inherited(command.passed_on), **command.env})
     with _single_errors():
         async with anyio.create_task_group() as tasks:
-            link = Link(command, vendor, process, client, tasks, limits or vendor.limits, secrets, on_event)
-            ways = [sign_in] if sign_in else without_a_person(vendor.sign_in)
-            connector = Connector(link, cwd=cwd, system_prompt=system_prompt, sign_in=ways)
+            connector = Connector(
+                Link(command, vendor, process, client, tasks, limits or vendor.limits, secrets, on_event),
+                start,
+                cwd=cwd,
+                system_prompt=system_prompt,
+                sign_in=[sign_in] if sign_in else without_a_person(vendor.sign_in),
+                client_info=client_info or {"name": "ars-connector", "version": "0"},
+            )
             try:
-                await connector.initialize(client_info or {"name": "ars-connector", "version": "0"})
+                await connector.initialize()
                 yield connector
             finally:
                 await connector.shutdown()

@@ -57,16 +57,23 @@ class Link:
         self.name = command.name
         self.command = command
         self.vendor = vendor
-        self.process = process
         self.client = client
         self.tasks = tasks
         self.limits = limits
         self.agent: InitializeResponse
         self._secrets = secrets
+        self._on_event = on_event
+        self.attach(process)
+
+    def attach(self, process: AgentProcess) -> None:
+        """Talks to that process from here on."""
+        self.process = process
         self._given_up = ""
-        self.noise = Noise(secrets.hide, on_event)
-        self._connection = Connection(process.stream, client, CLIENT_SIDE, on_event=on_event, on_noise=self.noise.heard)
-        tasks.start_soon(self._connection.serve)
+        self.noise = Noise(self._secrets.hide, self._on_event)
+        self._connection = Connection(
+            process.stream, self.client, CLIENT_SIDE, on_event=self._on_event, on_noise=self.noise.heard
+        )
+        self.tasks.start_soon(self._connection.serve)
 
     def stderr_tail(self) -> str:
         """The end of what the agent has written on stderr, and on stdout beside its messages; secrets taken out."""

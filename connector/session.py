@@ -1,7 +1,8 @@
 """One conversation with an agent: prompts in, typed updates out in wire order, one turn after the other."""
 
+import contextlib
 import math
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -28,8 +29,18 @@ class Session:
     first prompt.
     """
 
-    def __init__(self, session_id: str, link: Link, *, system: str = "", outside: Callable[[Update], None]) -> None:
+    def __init__(
+        self,
+        session_id: str,
+        link: Link,
+        *,
+        params: dict[str, Any],
+        system: str = "",
+        outside: Callable[[Update], None],
+    ) -> None:
         self.id = session_id
+        # What it was opened with: its directories and MCP servers.
+        self.params = params
         self.turns: list[Turn] = []
         # Called with what arrives before the first turn, between turns, with what is late and what is replayed.
         self.outside = outside
@@ -44,6 +55,7 @@ class Session:
         # The turn that runs, or the last one that has: what arrives is its.
         self._latest: Turn | None = None
         self._replaying = False
+        self._deaf = False
         self._closed = False
         self._quiet_from = 0.0
 
@@ -177,9 +189,20 @@ class Session:
         """What arrives from here on, until the answer, is a conversation of the past: it becomes turns."""
         self._replaying = True
 
+    @contextlib.contextmanager
+    def knowing_it_all(self) -> Iterator[None]:
+        """What is replayed meanwhile is what we have seen already."""
+        self._deaf = True
+        try:
+            yield
+        finally:
+            self._deaf = False
+
     def take(self, update: Update) -> None:
         """What the client calls with each update of this session, in wire order."""
         self._note(update)
+        if self._deaf:
+            return
         if self._replaying:
             self._take_replayed(update)
         elif self._latest is not None:

@@ -387,6 +387,49 @@ async def test_a_session_that_is_gone_is_an_error_and_never_a_fresh_one(tmp_path
         assert connector.sessions == {}
 
 
+# ── an agent that ends ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("way", ["resume", "load"])
+async def test_an_agent_that_has_ended_is_started_again_for_the_next_prompt(tmp_path: Path, way: str) -> None:
+    offered = {"loadSession": True} if way == "load" else {"sessionCapabilities": {"resume": {}}}
+    async with able(tmp_path, {"capabilities": offered}, system_prompt="Be brief.") as connector:
+        await connector.execute("one")
+        first = connector.pid
+        with pytest.raises(AgentExited, match="exit status 3"):
+            await connector.execute("die")
+        assert await connector.follow_up("two") == "you said two"
+        assert connector.pid != first
+        heard = json.loads(await connector.execute("report"))
+        history = [(it.prompt, it.response) for it in connector.get_session_history()][:3]
+    assert [message["method"] for message in heard] == ["initialize", f"session/{way}", *["session/prompt"] * 2]
+    assert heard[1]["params"] == {"sessionId": "s1", "cwd": str(tmp_path), "mcpServers": []}
+    assert heard[2]["params"]["prompt"] == [{"type": "text", "text": "two"}]
+    assert history == [("one", "you said one"), ("die", "half"), ("two", "you said two")]
+
+
+async def test_a_session_that_cannot_be_taken_up_is_lost_and_told_so(tmp_path: Path) -> None:
+    async with able(tmp_path) as connector:
+        with pytest.raises(AgentExited):
+            await connector.execute("die")
+        with pytest.raises(NotOffered, match="lost with its process: the session 's1'"):
+            await connector.execute("one")
+        assert connector.sessions == {}
+        assert await connector.execute("a new beginning") == "you said a new beginning"
+
+
+async def test_an_agent_that_ends_again_and_again_is_left_alone(tmp_path: Path) -> None:
+    pids = []
+    async with able(tmp_path, {"capabilities": {"loadSession": True}}) as connector:
+        for _ in range(5):
+            with pytest.raises(AgentExited):
+                await connector.execute("die")
+            pids.append(connector.pid)
+        with pytest.raises(ConnectorError, match="started again 4 times within 180 s: not once more"):
+            await connector.execute("die")
+    assert len(set(pids)) == 5
+
+
 # ── signing in, and what an error tells ─────────────────────────────────────────────────────────────────────────────
 
 WAYS = [
