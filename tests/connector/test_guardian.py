@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -138,3 +139,27 @@ def test_nothing_outlives_a_killed_supervisor(first: dict[str, signal.Signals]) 
 
 def test_a_worker_that_was_forked_from_the_supervisor_keeps_nothing_alive() -> None:
     killed_supervisor(forks=True)
+
+
+FORKS = """
+import asyncio, os
+from connector import guarded
+
+async def guardian_of_a_command():
+    directory, nothing = os.open("/", os.O_RDONLY), os.open(os.devnull, os.O_RDWR)
+    child = guarded.start(["true"], env={}, directory=directory, stdin=nothing, stdout=nothing, stderr=nothing)
+    await child.wait()
+    await child.finish()
+    return guarded._running.pid
+
+ours = asyncio.run(guardian_of_a_command())
+forked = os.fork()
+if forked == 0:
+    os._exit(asyncio.run(guardian_of_a_command()) == ours)
+assert os.waitpid(forked, 0)[1] == 0
+assert asyncio.run(guardian_of_a_command()) == ours
+"""
+
+
+def test_a_process_that_was_forked_has_a_guardian_of_its_own() -> None:
+    subprocess.run([sys.executable, "-c", FORKS], check=True, timeout=20)
