@@ -472,6 +472,23 @@ async def test_who_was_taken_over_writes_no_more(url: str, tmp_path: Path, store
     await third.close()
 
 
+@shared
+async def test_closing_what_was_taken_over_leaves_it_to_its_new_owner(
+    url: str, tmp_path: Path, store: Store, other: Store
+):
+    log = await store.create("s-1")
+    with pytest.raises(LogHeld) as held:
+        await taken(other)
+    third = open_store(url, takes_over=[held.value.owner.id], beside=str(tmp_path))
+    new = await taken(third)
+    log.close()
+    await store.close()
+    with pytest.raises(LogHeld):
+        await taken(other)
+    assert new.append(words("a")) == 1
+    await third.close()
+
+
 async def test_what_is_written_is_confirmed_soon_after_and_of_what_is_not_ours_nothing(store: Store, other: Store):
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(store.run)

@@ -1,3 +1,4 @@
+import errno
 import inspect
 import json
 import os
@@ -12,9 +13,11 @@ from typing import Any
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
-from event_log import Log, LogDamaged, LogExists, LogNotFound, LogNotHeld, LogStorageFailed
+from event_log import Log, LogDamaged, LogExists, LogLost, LogNotFound, LogNotHeld, LogStorageFailed
 from event_log.stores.jsonl import JsonlStore
+from event_log.stores.jsonl_file import JsonlFile
 from tests.support.unprivileged import as_nobody
 
 
@@ -303,6 +306,47 @@ async def test_a_killed_writer_loses_nothing_that_it_has_told(store, file):
     log.append([{"text": "and on"}])
     log.close()
     assert [line["n"] for line in lines(file)] == list(range(1, log.last + 1))
+
+
+class Unsyncable(JsonlFile):
+    def sync(self) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+
+async def test_a_disk_that_does_not_take_what_was_written_is_told_at_the_next_append(store):
+    async def goes_on() -> None:
+        while True:
+            await checkpoint()
+            log.append([{"i": 2}])
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(store.run)
+            log = await store.create("s-1")
+            log.rest()
+            log.records.file = Unsyncable("s-1", log.records.file.path)
+            log.append([{"i": 1}])
+            with pytest.raises(LogStorageFailed, match="have the disk take the log: Input/output error"):
+                await goes_on()
+            await store.close()
+
+
+async def test_a_writer_that_was_taken_over_learns_it_with_the_next_sync(store):
+    log = await store.create("s-1")
+    log.append([{"i": 1}])
+    following = log.follow(1)
+    third = JsonlStore(store.directory, takes_over=[store.owner.id])
+    await taken(third)
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(store.run)
+            with pytest.raises(StopAsyncIteration):
+                await anext(following)
+            assert log.lost
+            await store.close()
+    with pytest.raises(LogLost):
+        log.append([{"i": 2}])
+    await third.close()
 
 
 def refusals(directory: str) -> list[str]:
