@@ -136,8 +136,9 @@ class Client:
             await hands.workspace.close()
 
     def begin_turn(self, session_id: str) -> None:
-        """Questions are asked again, after a cancelled turn."""
+        """Questions are asked again, after a cancelled turn, and nothing is granted yet."""
         self._sessions[session_id].cancelled = False
+        self._sessions[session_id].grants.clear()
 
     def cancel(self, session_id: str) -> None:
         """Answers what is being asked `cancelled`, and whatever else the turn may still ask."""

@@ -272,7 +272,7 @@ class Connector:
     async def _lose_sessions(self) -> None:
         lost, self.sessions, self._only = list(self.sessions.values()), {}, None
         for session in lost:
-            await session.close()
+            await session.close(tell=False)
         if lost:
             names = ", ".join(repr(session.id) for session in lost)
             raise NotOffered(self._link.name, "loadSession", f"lost with its process: the session {names}")

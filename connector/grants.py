@@ -32,7 +32,8 @@ class Grant:
         if act.session != self.act.session or (act.protected and not self.by_person):
             return False
         if act.kind == "execute":
-            return not act.env and act.cwd == self.act.cwd and self._same_command(act.argv)
+            same_place = self.act.kind == "execute" and act.cwd == self.act.cwd and not act.env
+            return same_place and self._same_command(act.argv)
         if act.kind == "read":
             return self.act.kind == "read" and all(self._has(path, above=False) for path in act.paths)
         makes_directory = act.kind == "edit" and texts is None

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # The arguments that a tool which only reads has; with any other the call is not what `kind: read` says.
 PATH_ARGUMENTS = ("path", "paths", "file", "files", "file_path", "filePath", "filepath", "absolute_path", "abs_path")
+# Where else tools that change something name their paths.
+MORE_PATH_ARGUMENTS = ("source", "destination", "target", "dest", "old_path", "new_path", "oldPath", "newPath")
 WINDOW_ARGUMENTS = ("line", "limit", "offset", "start_line", "end_line", "startLine", "endLine", "encoding")
 ARGV_ARGUMENTS = ("argv", "command", "cmd", "args")
 CWD_ARGUMENTS = ("cwd", "workdir", "directory", "dir_path")
@@ -168,14 +170,15 @@ def act_of(
     paths = [place.path for call in said for place in call.locations or ()]
     paths += [item.path for item in contents if item.type == "diff"]
     paths += [path for raw in inputs for path in _paths(raw)]
-    kind = kinds.pop() if len(kinds) == 1 else "execute"
+    argv = next((argv for raw in inputs if (argv := _argv(raw))), ())
+    kind = kinds.pop() if len(kinds) == 1 and not argv else "execute"
     shows_more = any(item.type != "content" for item in contents)
     if kind == "read" and (shows_more or not all(_only_reads(raw) for raw in inputs)):
         kind = "execute"
     return Act(
         kind=kind,
         paths=tuple(dict.fromkeys(paths)),
-        argv=next((argv for raw in inputs if (argv := _argv(raw))), ()),
+        argv=argv,
         session=session,
         title=next((call.title for call in said if call.title), ""),
         options=tuple(options),
@@ -202,7 +205,7 @@ def _only_reads(raw: Any) -> bool:
 def _paths(raw: Any) -> list[str]:
     if not isinstance(raw, Mapping):
         return []
-    return [path for name in PATH_ARGUMENTS for path in _strings(raw.get(name))]
+    return [path for name in (*PATH_ARGUMENTS, *MORE_PATH_ARGUMENTS) for path in _strings(raw.get(name))]
 
 
 def _argv(raw: Any) -> tuple[str, ...]:

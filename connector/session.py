@@ -10,7 +10,7 @@ import anyio
 from acp_wire import methods
 from connector.client import Update
 from connector.content import check, joined
-from connector.errors import AgentTimeout, Asked, ConnectorError, NotOffered
+from connector.errors import AgentTimeout, Asked, ConnectorError, NotOffered, SessionNotFound
 from connector.link import Link
 from connector.turn import Exchange, Turn
 
@@ -164,17 +164,20 @@ class Session:
         await self._ask(methods.SESSION_SET_MODEL, {"sessionId": self.id, "modelId": model_id})
         self.models.current_model_id = model_id
 
-    async def close(self) -> None:
-        """Cancels what runs, ends the terminals, and tells the agent where it offers `session/close`."""
+    async def close(self, *, tell: bool = True) -> None:
+        """Cancels what runs, ends the terminals, and tells the agent where it offers `session/close` (and `tell`)."""
         if self._closed:
             return
         self._closed = True
         self.cancel()
-        if self._link.offered("session_capabilities.close"):
-            await self._ask(methods.SESSION_CLOSE, {"sessionId": self.id})
-        if (running := self.running) is not None:
-            await running.ended()
-        await self._link.client.remove(self.id)
+        try:
+            if tell and self._link.offered("session_capabilities.close"):
+                with contextlib.suppress(SessionNotFound):
+                    await self._ask(methods.SESSION_CLOSE, {"sessionId": self.id})
+            if (running := self.running) is not None:
+                await running.ended()
+        finally:
+            await self._link.client.remove(self.id)
 
     # ── for the connector ───────────────────────────────────────────────────────────────────────────────────────────
 

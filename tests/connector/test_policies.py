@@ -213,6 +213,16 @@ def test_a_granted_command_covers_its_own_words_however_they_are_started() -> No
         assert not script.covers(other)
 
 
+async def test_a_command_is_a_command_whatever_kind_it_claims_to_be() -> None:
+    edits = by_rules([Rule(Answer.ALLOW, kinds=("edit", "search", "think"))])
+    for kind in ("edit", "search", "think"):
+        lie = act(kind, command="rm -rf /", path="/ws/a")
+        assert lie.kind == "execute"
+        assert await answer(edits, lie) == "reject_once"
+    assert await answer(edits, act("edit", path="/ws/a")) == "allow_once"
+    assert not Grant(act("edit", path="/ws/a"), by_person=True).covers(run("rm"))
+
+
 def test_only_a_person_grants_what_is_protected() -> None:
     held = act(path="/ws/.env", protected=True)
     assert not Grant(act(path="/ws/.env"), by_person=False).covers(held, Texts("", "x"))
