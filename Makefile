@@ -51,7 +51,7 @@ e2e: testable node ## only the tests with real processes and real clients
 
 .PHONY: faults
 faults: testable node ## the counted faults in full: row, required, measured
-	@FAULTS=full $(PY) -m pytest tests/faults -s $(ARGS)
+	@FAULTS=full $(PY) -m pytest tests/faults -s -o faulthandler_timeout=1800 $(ARGS)
 
 .PHONY: bench
 bench: testable ## measure: start, first token, tokens/s, memory, cancel
