@@ -29,7 +29,7 @@ def memory(bench: Bench) -> Iterator[Figure]:
         for _ in range(IDLE - 51):
             peer.prompt(peer.new_session())
         yield Figure(f"{IDLE:,} idle sessions, above the first", peer.pss() - idle, 100, "MB PSS")
-        yield Figure("descriptors that they hold", peer.descriptors() - files, 0, "")
+        yield Figure("descriptors that they hold", peer.descriptors() - files, 10, "")
 
 
 def listing(bench: Bench) -> Iterator[Figure]:
