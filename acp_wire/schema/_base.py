@@ -90,7 +90,7 @@ class Tagged:
     leave them out.
     """
 
-    __slots__ = ("absent", "choices", "key", "other")
+    __slots__ = ("absent", "choices", "key", "other", "tags")
 
     def __init__(
         self,
@@ -103,9 +103,10 @@ class Tagged:
         self.choices = choices
         self.other = other
         self.absent = absent or other
+        self.tags = {kind: f"<{kind}>" for kind in choices}
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        models: dict[Any, type[BaseModel]] = {f"<{kind}>": model for kind, model in self.choices.items()}
+        models: dict[Any, type[BaseModel]] = {self.tags[kind]: model for kind, model in self.choices.items()}
         if self.other:
             models["<other>"] = self.other
         if self.absent:
@@ -123,7 +124,7 @@ class Tagged:
         kind = value.get(self.key) if isinstance(value, dict) else getattr(value, python_name(self.key), None)
         if not isinstance(kind, str):
             return "<absent>"
-        return f"<{kind}>" if kind in self.choices else "<other>"
+        return self.tags.get(kind, "<other>")
 
 
 SKIP_INVALID = _SkipInvalid()
