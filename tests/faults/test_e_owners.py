@@ -143,13 +143,14 @@ async def test_what_was_written_is_on_the_disk_a_moment_later(tmp_path: Path, re
                 await anyio.lowlevel.checkpoint()
             await store.close()
     windows = sorted(next(end for began, end in file.synced if began >= at) - at for at in appended)
-    middle, worst = windows[len(windows) // 2] * 1000, windows[-1] * 1000
+    middle, most, worst = (windows[int(part * (len(windows) - 1))] * 1000 for part in (0.5, 0.95, 1))
     grouped = len(file.synced) < len(appended) / 3
     record(
         "E6",
-        "what was written is synced within 50 ms, in groups",
-        f"{middle:.0f} ms in the median, {worst:.0f} at most; {len(file.synced)} syncs of {len(appended)} appends",
-        middle <= 50 and grouped,
+        "what was written is synced within 50 ms (95 %), in groups",
+        f"{middle:.0f} ms in the median, {most:.0f} in 95 %, {worst:.0f} at most; "
+        f"{len(file.synced)} syncs of {len(appended)} appends",
+        most <= 50 and grouped,
     )
 
 
