@@ -63,11 +63,16 @@ class Program:
     writing: Callable[[str], str]
 
     def vendor(self, port: int | None, home: Path) -> Vendor:
-        """Its row, with the real file for a command. Without a port there is no endpoint, and no credentials."""
+        """Its row, with the real file for a command, and nothing from the environment of whoever runs the tests.
+
+        Without a port there is no endpoint, and no credentials.
+        """
         argv = (find_node() or "node", str(self.file)) if self.node else (str(self.file),)
         row = VENDORS[self.name]
-        env = {**row.env, **QUIET, **MEASURED, "HOME": str(home), "PATH": f"{home}:/usr/bin:/bin"}
-        return replace(row, argv=argv, env=env | (self.endpoint(port) if port is not None else {}))
+        places = {f"XDG_{name}_HOME": str(home / name.lower()) for name in ("CONFIG", "DATA", "STATE", "CACHE")}
+        env = {**row.env, **QUIET, **MEASURED, **places, "HOME": str(home), "PATH": f"{home}:/usr/bin:/bin"}
+        env |= self.endpoint(port) if port is not None else {}
+        return replace(row, argv=argv, env=env, credentials=(), settings=())
 
 
 # The coverage of a child is measured through its variables.

@@ -163,6 +163,8 @@ async def test_requests_that_nobody_knows_are_answered_so(opened: Opened) -> Non
 
 async def test_it_signs_in_by_the_variables_of_its_vendor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mock = mock_agent("codex", options=["--signed-out"])
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("CODEX_API_KEY", raising=False)
     with anyio.fail_after(10):
         with pytest.raises(SignInNeeded, match="run `codex login`, or set CODEX_API_KEY"):
             async with launch(mock, Client(), cwd=str(tmp_path)) as connector:

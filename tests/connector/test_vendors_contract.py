@@ -194,7 +194,8 @@ SIGNED_IN_FIRST = [name for name, row in VENDORS.items() if row.sign_in.shows !=
 
 @pytest.mark.parametrize("name", SIGNED_IN_FIRST)
 async def test_the_mock_shows_a_missing_login_as_its_vendor_does(name: str, project: Path, home: Path) -> None:
-    vendor = replace(mock_agent(name, options=["--signed-out"]), env={**MEASURED, "HOME": str(home)})
+    vendor = mock_agent(name, options=["--signed-out"])
+    vendor = replace(vendor, env={**MEASURED, "HOME": str(home)}, credentials=())
     await shows_a_missing_login(vendor, project, home)
 
 
