@@ -10,19 +10,8 @@ import pytest
 from anyio import wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
-from event_log import (
-    STORES,
-    Log,
-    LogClosed,
-    LogExists,
-    LogHeld,
-    LogLost,
-    LogNameInvalid,
-    LogNotFound,
-    LogNotHeld,
-    Store,
-    open_store,
-)
+from event_log import STORES, Log, Store, open_store
+from event_log.errors import LogClosed, LogExists, LogHeld, LogLost, LogNameInvalid, LogNotFound, LogNotHeld
 from tests.support.servers import ordinary, space
 from tests.support.waiting import until
 
