@@ -22,6 +22,7 @@ class Leases:
         self._server = server
         self._files = files
         self._takes_over = takes_over
+        self.known = False  # whether the server may know of us
 
     @cached_property
     def me(self) -> Holder:
@@ -68,6 +69,7 @@ class Leases:
 
     async def grant(self, name: str, lease: Lease | None, fence: int) -> None:
         """Take a log that has this lease, in whatever way it is free. Raises Fenced where it has another by now."""
+        self.known = True
         await self._server.beat(self.me)  # or the lease would be anybody's
         await self._server.take(name, self.me, lease.fence if lease else 0, fence)
 

@@ -152,7 +152,7 @@ class MirroredStore:
                 for mirror in mirrors:
                     if mirror.behind:
                         await self._push(mirror)
-                if not any(mirror.behind for mirror in mirrors):
+                if self._leases.known and not any(mirror.behind for mirror in mirrors):
                     await self._server.leave(self._leases.me)
         self._ended.set()
         for mirror in mirrors:

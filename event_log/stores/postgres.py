@@ -163,7 +163,7 @@ class PostgresServer:
 
     async def _connect(self) -> Any:
         # Its package takes a twentieth of a second to load.
-        await anyio.to_thread.run_sync(import_module, "asyncpg")
+        await anyio.to_thread.run_sync(import_module, "asyncpg", abandon_on_cancel=True)
         import asyncpg
 
         self._errors = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)

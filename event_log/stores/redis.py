@@ -149,7 +149,7 @@ class RedisServer:
 
     async def _open(self) -> "Redis":
         """The client, made once; its package takes a tenth of a second to load."""
-        await anyio.to_thread.run_sync(import_module, "redis.asyncio")
+        await anyio.to_thread.run_sync(import_module, "redis.asyncio", abandon_on_cancel=True)
         from redis.asyncio import Redis, RedisError
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff

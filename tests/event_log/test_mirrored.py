@@ -1,6 +1,7 @@
 """A store on a server: what is written here first, what the server has, and who wins when there are two."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -344,6 +345,18 @@ async def test_a_log_that_was_closed_is_claimed_again_while_it_is_still_on_its_w
         log = await taken(store)
     await until(lambda: store.confirmed("s-1") == log.last)
     assert await everything(server) == hosts.file("s-1.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("scheme", KINDS)
+async def test_a_store_that_was_not_used_asks_its_server_nothing_at_its_end(scheme: str, tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setblocking(False)
+        hosts = Hosts(f"{scheme}://127.0.0.1:{listening.getsockname()[1]}", tmp_path)
+        hosts.start()
+        await anyio.wait_all_tasks_blocked()
+        await hosts.end()
+        with pytest.raises(BlockingIOError):
+            listening.accept()
 
 
 @pytest.fixture(params=KINDS)
