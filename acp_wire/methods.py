@@ -51,13 +51,15 @@ if TYPE_CHECKING:
         CloseSessionResponse,
         DeleteSessionRequest,
         DeleteSessionResponse,
-        ListSessionsRequest,
-        LoadSessionRequest,
-        ResumeSessionRequest,
         SetSessionModeRequest,
         SetSessionModeResponse,
     )
-    from acp_wire.schema.session_new import NewSessionRequest
+    from acp_wire.schema.session_opening import (
+        ListSessionsRequest,
+        LoadSessionRequest,
+        NewSessionRequest,
+        ResumeSessionRequest,
+    )
     from acp_wire.schema.session_state import (
         ListSessionsResponse,
         LoadSessionResponse,
@@ -167,16 +169,16 @@ AUTHENTICATE: Request[AuthenticateRequest, AuthenticateResponse] = Request(
 )
 LOGOUT: Request[LogoutRequest, LogoutResponse] = Request("logout", "authentication", "LogoutRequest", "LogoutResponse")
 SESSION_NEW: Request[NewSessionRequest, NewSessionResponse] = Request(
-    "session/new", "session_new", "NewSessionRequest", "NewSessionResponse", "session_state"
+    "session/new", "session_opening", "NewSessionRequest", "NewSessionResponse", "session_state"
 )
 SESSION_LOAD: Request[LoadSessionRequest, LoadSessionResponse] = Request(
-    "session/load", "session", "LoadSessionRequest", "LoadSessionResponse", "session_state"
+    "session/load", "session_opening", "LoadSessionRequest", "LoadSessionResponse", "session_state"
 )
 SESSION_RESUME: Request[ResumeSessionRequest, ResumeSessionResponse] = Request(
-    "session/resume", "session", "ResumeSessionRequest", "ResumeSessionResponse", "session_state"
+    "session/resume", "session_opening", "ResumeSessionRequest", "ResumeSessionResponse", "session_state"
 )
 SESSION_LIST: Request[ListSessionsRequest, ListSessionsResponse] = Request(
-    "session/list", "session", "ListSessionsRequest", "ListSessionsResponse", "session_state"
+    "session/list", "session_opening", "ListSessionsRequest", "ListSessionsResponse", "session_state"
 )
 SESSION_CLOSE: Request[CloseSessionRequest, CloseSessionResponse] = Request(
     "session/close", "session", "CloseSessionRequest", "CloseSessionResponse"

@@ -40,13 +40,15 @@ if TYPE_CHECKING:
     from acp_wire.schema.session import (
         CloseSessionRequest,
         DeleteSessionRequest,
-        ListSessionsRequest,
-        LoadSessionRequest,
         McpServer,
-        ResumeSessionRequest,
         SetSessionModeRequest,
     )
-    from acp_wire.schema.session_new import NewSessionRequest
+    from acp_wire.schema.session_opening import (
+        ListSessionsRequest,
+        LoadSessionRequest,
+        NewSessionRequest,
+        ResumeSessionRequest,
+    )
     from ars_acp.mcp_servers import McpServers
     from ars_acp.models.model import Model
     from ars_acp.turn import Turn

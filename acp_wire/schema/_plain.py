@@ -79,6 +79,11 @@ def text(raw: Json, key: str) -> str:
     return _text(required(raw, key), key)
 
 
+def nullable_text(raw: Json, key: str) -> str | None:
+    """None unless it is there; null is None."""
+    return None if raw.get(key) is None else text(raw, key)
+
+
 def texts(raw: Json, key: str) -> list[str]:
     """Empty unless it is there; null is empty."""
     value = raw.get(key)

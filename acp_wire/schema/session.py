@@ -1,8 +1,6 @@
-"""Sessions and their MCP servers: `session/load`, `resume`, `list`, `close`, `delete`, `set_mode`."""
+"""MCP servers, and what is asked of a session that is there: `session/close`, `delete`, `set_mode`."""
 
 from typing import Annotated, Literal
-
-from pydantic import Field
 
 from acp_wire.schema._base import (
     NULL_IS_EMPTY,
@@ -55,28 +53,9 @@ McpServers = Annotated[list[McpServer], NULL_IS_EMPTY]
 
 
 class NamedServers(Model):
-    """Of a `session/new` the part that names servers."""
+    """Of a request that makes a session active the part that names servers."""
 
     mcp_servers: McpServers
-
-
-class LoadSessionRequest(Model):
-    session_id: str
-    cwd: str
-    mcp_servers: McpServers
-    additional_directories: Strings = Field(default_factory=list)
-
-
-class ResumeSessionRequest(Model):
-    session_id: str
-    cwd: str
-    mcp_servers: McpServers = Field(default_factory=list)
-    additional_directories: Strings = Field(default_factory=list)
-
-
-class ListSessionsRequest(Model):
-    cwd: str | None = None
-    cursor: str | None = None
 
 
 class SetSessionModeRequest(Model):

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from acp_wire.schema.prompt_turn import CancelNotification, PromptRequest
     from acp_wire.schema.session import (
         CloseSessionRequest,
-        ListSessionsRequest,
-        LoadSessionRequest,
-        ResumeSessionRequest,
         SetSessionModeRequest,
     )
-    from acp_wire.schema.session_new import NewSessionRequest
+    from acp_wire.schema.session_opening import (
+        ListSessionsRequest,
+        LoadSessionRequest,
+        NewSessionRequest,
+        ResumeSessionRequest,
+    )
 
 Json = dict[str, Any]
 MODES = (("default", "Default"), ("plan", "Plan"))

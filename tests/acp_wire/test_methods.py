@@ -131,10 +131,10 @@ def test_handlers_are_named_mechanically() -> None:
             "session/set_config_option: value: should be a string, or a boolean where 'type' is 'boolean'",
         ),
         (
-            methods.SESSION_LOAD,
+            methods.SESSION_FORK,
             {"sessionId": 1, "cwd": 2, "mcpServers": 3, "additionalDirectories": 4},
             (
-                "session/load: sessionId: Input should be a valid string; cwd: Input should be a valid string; "
+                "session/fork: sessionId: Input should be a valid string; cwd: Input should be a valid string; "
                 "mcpServers: Input should be a valid list; and 1 more"
             ),
         ),
@@ -201,7 +201,9 @@ def test_a_null_result_is_an_empty_object_and_a_bad_one_is_not_the_callers_fault
 
 
 def test_an_extension_row_takes_its_types_from_a_module_of_its_own() -> None:
-    row: Request[Any, Any] = Request("_x/y", "acp_wire.schema.session", "ListSessionsRequest", "ResumeSessionRequest")
+    row: Request[Any, Any] = Request(
+        "_x/y", "acp_wire.schema.session_opening", "ListSessionsRequest", "ResumeSessionRequest"
+    )
     assert row.params({"cursor": "c"}).cursor == "c"
     assert row.result({"sessionId": "s", "cwd": "/w"}).cwd == "/w"
 
@@ -219,13 +221,23 @@ def test_the_table_and_the_builders_load_neither_pydantic_nor_a_chapter() -> Non
 
 
 def test_a_chapter_is_loaded_when_a_row_of_it_is_first_used() -> None:
-    modules = loaded_after("methods.INITIALIZE.params({'protocolVersion': 1}); methods.SESSION_LIST.params({})")
+    modules = loaded_after(
+        "methods.INITIALIZE.params({'protocolVersion': 1}); methods.SESSION_CLOSE.params({'sessionId': 's'})"
+    )
     chapters = {name for name in modules if name.startswith("acp_wire.schema.")}
     assert chapters == {f"acp_wire.schema.{name}" for name in ("_base", "_plain", "initialization", "session")}
 
 
-def test_the_two_requests_that_begin_a_session_load_no_pydantic() -> None:
-    new = "methods.SESSION_NEW.params({'cwd': '/w', 'mcpServers': []})"
-    modules = loaded_after(f"methods.INITIALIZE.params({{'protocolVersion': 1}}); {new}")
-    assert "acp_wire.schema.session_new" in modules
+@pytest.mark.parametrize(
+    ("row", "params"),
+    [
+        ("SESSION_NEW", {"cwd": "/w", "mcpServers": []}),
+        ("SESSION_LOAD", {"sessionId": "s", "cwd": "/w", "mcpServers": []}),
+        ("SESSION_RESUME", {"sessionId": "s", "cwd": "/w"}),
+        ("SESSION_LIST", {}),
+    ],
+)
+def test_what_comes_first_on_a_connection_loads_no_pydantic(row: str, params: dict[str, Any]) -> None:
+    modules = loaded_after(f"methods.INITIALIZE.params({{'protocolVersion': 1}}); methods.{row}.params({params})")
+    assert "acp_wire.schema.session_opening" in modules
     assert "pydantic" not in modules

@@ -17,7 +17,7 @@ CHAPTERS = (
     "initialization",
     "agent_capabilities",
     "authentication",
-    "session_new",
+    "session_opening",
     "session",
     "session_state",
     "content",
