@@ -1,17 +1,14 @@
 """`ars chat`: a conversation with an agent in this terminal, or one prompt where there is none."""
 
-import asyncio
 import contextlib
 import os
-import signal
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import anyio
 
-from ars_cli import __version__, settings
-from ars_cli.exits import ABORTED, DONE, INTERRUPTED, exit_of
+from ars_cli import __version__, settings, signals
+from ars_cli.exits import DONE, INTERRUPTED, exit_of
 from ars_cli.keyboard import Keyboard
 from ars_cli.person import Person, Unattended
 from ars_cli.plain import clean, visible
@@ -82,7 +79,8 @@ class Chat:
         client = self._client()
         limits = replace(self._options.agent.limits, late=self._options.late_seconds)
         info = {"name": "ars", "title": "ars chat", "version": __version__}
-        with self._signals(), self._scope:
+        closing = contextlib.closing(self._keyboard) if self._keyboard else contextlib.nullcontext()
+        with signals.handled(self._interrupt, self._quit), closing, self._scope:
             async with launch(
                 self._options.agent, client, cwd=self._options.cwd, limits=limits, client_info=info
             ) as connector:
@@ -194,20 +192,6 @@ class Chat:
         return exit_of(reason, interrupted=interrupted)
 
     # ── Ctrl-C ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, self._interrupt)
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self._quit, ABORTED)
-        try:
-            yield
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                loop.remove_signal_handler(number)
-            if self._keyboard is not None:
-                self._keyboard.close()
 
     def _interrupt(self) -> None:
         """The first Ctrl-C cancels the turn, the second one ends the program."""

@@ -1,20 +1,16 @@
 """`ars run`: one prompt to any agent, its turn streamed to stdout, for people and, with --json, for programs."""
 
 import argparse
-import asyncio
-import contextlib
 import json
 import shlex
-import signal
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from ars_cli import __version__
-from ars_cli.exits import ABORTED, FAILED, INTERRUPTED, STOPPED_EARLY, USAGE, exit_of
+from ars_cli import __version__, signals
+from ars_cli.exits import FAILED, INTERRUPTED, STOPPED_EARLY, USAGE, exit_of
 from ars_cli.failures import ConfigurationError, failed, told
 
 if TYPE_CHECKING:
@@ -119,7 +115,7 @@ class _Run:
         from connector import AgentNotFound, AgentTimeout, ConnectorError, SignInNeeded
 
         try:
-            with self._signals(), self._scope:
+            with signals.handled(self._interrupt, self._quit), self._scope:
                 self._exit = await self._converse()
         except AgentTimeout as why:
             self._shown.error(why)
@@ -172,18 +168,6 @@ class _Run:
 
         client = Client(policy=by_rules(rules, policies[options.allow]), on_decision=decided)
         return client
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, self._interrupt)
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self._quit, ABORTED)
-        try:
-            yield
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                loop.remove_signal_handler(number)
 
     def _interrupt(self) -> None:
         """The first Ctrl-C cancels the turn, the second one ends the program."""
