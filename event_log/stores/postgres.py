@@ -70,7 +70,7 @@ class PostgresServer:
         self._idle: list[Any] = []
         self._free = anyio.Semaphore(_CONNECTIONS)
         self._tables_made = False
-        self._errors: tuple[type[Exception], ...] = ()
+        self._errors: tuple[type[Exception], ...] = (OSError,)
 
     async def lease(self, name: str) -> Lease | None:
         async with self._reaching() as db:
@@ -138,8 +138,6 @@ class PostgresServer:
                     yield connection
         except TimeoutError:
             raise StoreUnreachable(self.shown, f"no answer within {seconds:g} s") from None
-        except OSError as error:
-            raise StoreUnreachable(self.shown, reason(error, self._address.password)) from None
         except self._errors as error:
             raise StoreUnreachable(self.shown, reason(error, self._address.password)) from None
         except (ValueError, TypeError):
@@ -166,7 +164,7 @@ class PostgresServer:
         await anyio.to_thread.run_sync(import_module, "asyncpg", abandon_on_cancel=True)
         import asyncpg
 
-        self._errors = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+        self._errors = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
         connection = await asyncpg.connect(self._address.url, timeout=REACH_SECONDS)
         try:
             if not self._tables_made:

@@ -78,7 +78,7 @@ class RedisServer:
         self._prefix = address.prefix or "ars:"
         self._index = f"{self._prefix}logs"  # when each log was written
         self._redis: Redis | None = None
-        self._errors: tuple[type[Exception], ...] = ()
+        self._errors: tuple[type[Exception], ...] = (OSError,)
 
     async def lease(self, name: str) -> Lease | None:
         async with self._reaching() as redis:
@@ -155,7 +155,7 @@ class RedisServer:
         from redis.backoff import NoBackoff
 
         if self._redis is None:
-            self._errors = (RedisError,)
+            self._errors = (OSError, RedisError)
             self._redis = Redis.from_url(
                 self._address.url,
                 retry=Retry(NoBackoff(), 1),  # as a connection may have ended meanwhile
@@ -171,8 +171,6 @@ class RedisServer:
                 yield redis
         except TimeoutError:
             raise StoreUnreachable(self.shown, f"no answer within {seconds:g} s") from None
-        except OSError as error:
-            raise StoreUnreachable(self.shown, reason(error, self._address.password)) from None
         except self._errors as error:
             raise StoreUnreachable(self.shown, reason(error, self._address.password)) from None
         except (ValueError, TypeError):
