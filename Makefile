@@ -3,7 +3,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-PACKAGES := acp_wire event_log ars_acp connector ars_cli
+PACKAGES := acp_wire event_log ars_acp connector acp_check ars_cli
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install -qq --require-hashes

@@ -1,90 +1,30 @@
-"""Checks every message on the wire against the v1 schema, method by method.
+"""Checks every message on the wire against the v1 schema, method by method."""
 
-The schema's own top-level union is no use for that: its extension branch accepts anything.
-"""
-
-import json
-from collections.abc import Callable, Iterator
-from functools import cache
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, Literal
 
-import jsonschema
-from jsonschema.exceptions import ValidationError, best_match
-from jsonschema.validators import extend
-
+from acp_check.v1 import DEFS, METHODS, SCHEMA, accepts, fault
 from acp_wire.errors import RpcError
 from acp_wire.methods import EXTENSIONS
+
+__all__ = ["DEFS", "METHODS", "SCHEMA", "WireCheck", "check", "check_message", "schema_accepts"]
 
 Json = dict[str, Any]
 Side = Literal["agent", "client"]
 # Who sent an open request, the type of its id (1 and True are one key to Python), the id -> its method.
 Pending = dict[tuple[Side, type, Any], str]
+schema_accepts = accepts
 
-SCHEMA: Json = json.loads((Path(__file__).parents[2] / "fixtures/schema/acp-v1.schema.json").read_text())
-DEFS: Json = SCHEMA["$defs"]
-
-_RANGES = {
-    "uint16": (0, 2**16 - 1),
-    "uint32": (0, 2**32 - 1),
-    "uint64": (0, 2**64 - 1),
-    "int32": (-(2**31), 2**31 - 1),
-    "int64": (-(2**63), 2**63 - 1),
-}
-
-
-def definitions_by_method() -> dict[str, dict[str, str]]:
-    """Method -> `side` (who serves it: agent, client or protocol), `params` and, for a request, `result`: def names."""
-    methods: dict[str, dict[str, str]] = {}
-    for name, definition in DEFS.items():
-        if "x-method" in definition:
-            row = methods.setdefault(definition["x-method"], {"side": definition["x-side"]})
-            row["result" if name.endswith("Response") else "params"] = name
-    return methods
-
-
-METHODS = definitions_by_method()
 # Served, and no part of the stable schema.
 BESIDES = {row.name for row in EXTENSIONS}
 # Our own, of which our own types say what is proper.
 OURS = {row.name: row for row in EXTENSIONS if row.name.startswith("_ars/")}
 
 
-def _one_of(validator: Any, options: list[Json], instance: Any, schema: Json) -> Iterator[ValidationError]:
-    # By the discriminator where there is one: faster, and the error is about the variant that was meant.
-    if "discriminator" not in schema or not isinstance(instance, dict):
-        yield from jsonschema.Draft202012Validator.VALIDATORS["oneOf"](validator, options, instance, schema)
-        return
-    key = schema["discriminator"]["propertyName"]
-    for option in options:
-        if option["properties"][key]["const"] == instance.get(key):
-            yield from validator.descend(instance, option)
-            return
-    yield ValidationError(f"{key} {instance.get(key)!r} is not in v1")
-
-
-_formats = jsonschema.FormatChecker(formats=())
-for _name, (_low, _high) in _RANGES.items():
-    _formats.checks(_name)(lambda it, low=_low, high=_high: not isinstance(it, int) or low <= it <= high)
-_Validator = extend(jsonschema.Draft202012Validator, {"oneOf": _one_of})
-_whole = _Validator(SCHEMA, format_checker=_formats)
-
-
-@cache
-def _validator(definition: str) -> Any:
-    return _Validator({"$ref": f"#/$defs/{definition}", "$defs": DEFS}, format_checker=_formats)
-
-
 def check(definition: str, value: Any, what: str = "") -> None:
     """Raises AssertionError, which names `what` and the path, unless `value` is as the def has it."""
-    error = best_match(_validator(definition).iter_errors(value))
-    if error is not None:
-        raise AssertionError(f"{what or definition}: {error.json_path}: {error.message}")
-
-
-def schema_accepts(schema: Json, value: Any) -> bool:
-    """Whether a part of the schema, such as one property, accepts `value`."""
-    return bool(_whole.evolve(schema={**schema, "$defs": DEFS}).is_valid(value))
+    why = fault(definition, value)
+    assert why is None, f"{what or definition}: {why}"
 
 
 def check_message(message: Any, sender: Side, pending: Pending) -> None:

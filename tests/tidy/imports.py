@@ -11,6 +11,7 @@ MAY_IMPORT = {
     "event_log": set(),
     "ars_acp": LEAVES,
     "connector": LEAVES,
+    "acp_check": LEAVES | {"connector"},
     "ars_gateway": LEAVES | {"connector"},
     "ars_cli": {*PACKAGES},
 }
@@ -20,6 +21,7 @@ HOMES = {
     "openai": "ars_acp/models/",
     "starlette": "ars_gateway/",
     "jsonrpcserver": "acp_wire/",
+    "jsonschema": "acp_check/v1.py",
     "structlog": "ars_acp/log.py",
     "redis": "event_log/stores/redis.py",
     "asyncpg": "event_log/stores/postgres.py",

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("acp_wire", "event_log", "ars_acp", "connector", "ars_gateway", "ars_cli")
+PACKAGES = ("acp_wire", "event_log", "ars_acp", "connector", "acp_check", "ars_gateway", "ars_cli")
 
 EXAMPLE_PROJECTS = ("fixtures/projects/", "ars_cli/demo/")  # what an agent works on: data, not code of ours
 

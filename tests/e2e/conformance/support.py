@@ -5,9 +5,10 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
+from acp_check import v1
 from tests.support.hands import EVERYTHING, Hands
 from tests.support.process import Client, agent, script
-from tests.support.schema import DEFS, METHODS, schema_accepts
+from tests.support.schema import METHODS
 
 Json = dict[str, Any]
 TEXT = [{"type": "text", "text": "go"}]
@@ -51,34 +52,4 @@ def messages(client: Client) -> list[Json]:
 
 def unknown_keys(method: str, role: str, value: Any) -> set[str]:
     """The paths of the keys that the schema does not have for `method`'s `role`, params or result."""
-    return set() if method.startswith("_") else _unknown({"$ref": f"#/$defs/{METHODS[method][role]}"}, value, role)
-
-
-def _unknown(schema: Json, value: Any, path: str) -> set[str]:
-    if isinstance(value, list):
-        items = next((it["items"] for it in _parts(schema, value) if "items" in it), None)
-        return set() if items is None else set().union(*(_unknown(items, it, f"{path}[]") for it in value))
-    if not isinstance(value, dict):
-        return set()
-    known: Json = {}
-    for part in _parts(schema, value):
-        if part.get("additionalProperties"):
-            return set()
-        known |= part.get("properties", {})
-    if not known:
-        return set()
-    found = {f"{path}.{key}" for key in value if key not in known}
-    return found.union(*(_unknown(known[key], it, f"{path}.{key}") for key, it in value.items() if key in known))
-
-
-def _parts(schema: Json, value: Any) -> list[Json]:
-    """The schema and all that it refers to, of alternatives the one that fits."""
-    parts = [schema]
-    if "$ref" in schema:
-        parts += _parts(DEFS[schema["$ref"].removeprefix("#/$defs/")], value)
-    for inner in schema.get("allOf", ()):
-        parts += _parts(inner, value)
-    for word in ("oneOf", "anyOf"):
-        fitting = next((it for it in schema.get(word, ()) if schema_accepts(it, value)), None)
-        parts += [] if fitting is None else _parts(fitting, value)
-    return parts
+    return set() if method.startswith("_") else v1.unknown_keys(METHODS[method][role], value)
