@@ -117,19 +117,26 @@ class Connection:
         self._lines = framing.Lines(limit)
         self._in_flight_limit = in_flight_limit
         self._unread_limit = unread_limit
-        self._received: Callable[[Call], None] | None = getattr(handlers, "received", None)
-        self._peer_closed: Callable[[], None] | None = getattr(handlers, "closed", None)
-        self._on_event = on_event
+        self._served = served
         self._on_noise = on_noise
         self._ids = itertools.count(1)
         self._pending: dict[int, _Waiting] = {}
         self._late: dict[int, Callable[[Any], Any]] = {}
         self._inbound: dict[tuple[type, Id], Call] = {}
         self._closed = False
+        # When the last byte came, by the clock of the event loop.
+        self.heard = time.monotonic()
+        self.serve_with(handlers, on_event)
+
+    def serve_with(self, handlers: object, on_event: Callable[[str, dict[str, Any]], None] | None = None) -> None:
+        """From here on `handlers` answer, and `on_event` is told: for a connection made before it was needed."""
+        self._received: Callable[[Call], None] | None = getattr(handlers, "received", None)
+        self._peer_closed: Callable[[], None] | None = getattr(handlers, "closed", None)
+        self._on_event = on_event
         self._methods = {
-            row.name: self._bound(row, handlers) for row in served.requests if hasattr(handlers, row.handler)
+            row.name: self._bound(row, handlers) for row in self._served.requests if hasattr(handlers, row.handler)
         }
-        self._notified = {row.name: (row, getattr(handlers, row.handler, None)) for row in served.notifications}
+        self._notified = {row.name: (row, getattr(handlers, row.handler, None)) for row in self._served.notifications}
 
     @property
     def in_flight(self) -> int:
@@ -240,6 +247,7 @@ class Connection:
         with contextlib.suppress(ConnectionClosed):
             try:
                 while data := await self.stream.receive():
+                    self.heard = time.monotonic()
                     self._take_lines(data, tasks)
                     if self.stream.buffered > self._unread_limit:
                         # Not a wait for it to read: that would not see it close.

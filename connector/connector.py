@@ -1,7 +1,6 @@
 """Spawning an agent and talking to it: launch → initialize → session/new → prompts → cancel → shutdown."""
 
 import contextlib
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,21 +8,13 @@ import anyio
 import anyio.abc
 
 from acp_wire import methods
-from connector import environment
+from connector.backoff import Backoff
 from connector.client import Client, OnUpdate, Update
-from connector.errors import (
-    AgentError,
-    AgentNotFound,
-    ConnectorError,
-    NotOffered,
-    SessionNotFound,
-    SignInNeeded,
-    VersionMismatch,
-)
+from connector.errors import AgentError, ConnectorError, NotOffered, SessionNotFound, SignInNeeded
+from connector.generation import Generation, OnEvent, Program, begun
 from connector.limits import Limits
-from connector.link import Link, OnEvent
-from connector.process import AgentProcess, Command, spawn
-from connector.secrets import Secrets
+from connector.link import Link
+from connector.process import Command
 from connector.session import Prompt, Session
 from connector.sign_in import without_a_person
 from connector.terminals import OnOutput
@@ -36,9 +27,8 @@ if TYPE_CHECKING:
     from acp_wire.schema.session_state import LoadSessionResponse, SessionInfo
 
 Agent = str | Sequence[str] | Vendor | Command
-PROTOCOL_VERSION = 1
 MOST_PAGES = 1000
-MOST_RESTARTS, RESTART_SECONDS, RESTART_DELAY = 4, 180.0, 0.25
+IN_OUR_NAME = {"name": "ars-connector", "version": "0"}
 
 
 def _nobody(update: Update) -> None:
@@ -55,18 +45,14 @@ class Connector:
     def __init__(
         self,
         link: Link,
-        start: Callable[[], AgentProcess],
         *,
         cwd: str,
         system_prompt: str,
         sign_in: Sequence[str],
-        client_info: dict[str, str],
     ) -> None:
         self.sessions: dict[str, Session] = {}
         self._link = link
-        self._start = start
-        self._client_info = client_info
-        self._restarted: deque[float] = deque(maxlen=MOST_RESTARTS)
+        self._restarts = Backoff()
         self._cwd = cwd
         self._system = system_prompt
         self._sign_in = sign_in
@@ -75,7 +61,7 @@ class Connector:
     @property
     def command(self) -> Command:
         """What was started."""
-        return self._link.command
+        return self._link.program.command
 
     @property
     def client(self) -> Client:
@@ -94,7 +80,7 @@ class Connector:
 
     def is_alive(self) -> bool:
         """Whether the agent's process still runs."""
-        return self._link.process.child.exit is None
+        return self._link.generation is not None and self._link.process.child.exit is None
 
     def offers(self, capability: str) -> bool:
         """Whether the agent has said that it can do that: `session_capabilities.list`, `load_session`."""
@@ -231,36 +217,27 @@ class Connector:
 
     # ── the beginning and the end ───────────────────────────────────────────────────────────────────────────────────
 
-    async def initialize(self) -> None:
-        """Shakes hands; what the agent can do is in `agent` afterwards. Raises `ConnectorError`."""
-        params = {
-            "protocolVersion": PROTOCOL_VERSION,
-            "clientCapabilities": self.client.capabilities(withheld=self._link.vendor.quirks.withheld),
-            "clientInfo": self._client_info,
-        }
-        limit = self._link.limits.initialize
-        self._link.agent = await self._link.ask(methods.INITIALIZE, params, timeout=limit)
-        if self.agent.protocol_version != PROTOCOL_VERSION:
-            raise VersionMismatch(self._link.name, self.agent.protocol_version)
-
     async def reconnect(self) -> None:
         """Starts an agent that has ended again, and takes its open sessions up again, by resume, else by load.
 
         The prompt that it was at has failed and is not sent a second time: nobody knows how far it had come. An agent
-        that ends again and again is started `MOST_RESTARTS` times in `RESTART_SECONDS`, each time later than before.
+        that ends again and again is started so often and so soon as `backoff.Restarts` has it.
         Raises `ConnectorError`, and of that `NotOffered` where a session cannot be taken up: it is lost, and no fresh
         one stands in for it.
         """
-        now = anyio.current_time()
-        recent = sum(now - at < RESTART_SECONDS for at in self._restarted)
-        if recent == MOST_RESTARTS:
-            often = f"it was started again {recent} times within {RESTART_SECONDS:g} s: not once more"
+        delay = self._restarts.after_end(anyio.current_time())
+        if delay is None:
+            rules = self._restarts.restarts
+            often = f"it was started again {rules.most} times within {rules.within:g} s: not once more"
             raise ConnectorError(self._link.name, often)
-        await anyio.sleep(RESTART_DELAY * 2 ** (recent - 1) if recent else 0)
-        self._restarted.append(anyio.current_time())
-        await self._link.process.stop()
-        self._link.attach(self._start())
-        await self.initialize()
+        await anyio.sleep(delay)
+        await self._link.there.stop()
+        await self.take_over(await begun(self._link.begin(), self._link.tasks))
+        self._restarts.ready(anyio.current_time())
+
+    async def take_over(self, generation: Generation) -> None:
+        """Goes on with that process, which has shaken hands, and takes the open sessions up in it."""
+        self._link.attach(generation)
         resumes = self._link.offered("session_capabilities.resume")
         if not resumes and not self._link.offered("load_session"):
             await self._lose_sessions()
@@ -283,7 +260,8 @@ class Connector:
             for session in self.sessions.values():
                 session.cancel()
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._link.process.stop)
+                if self._link.generation is not None:
+                    tasks.start_soon(self._link.generation.stop)
                 for session_id in self.sessions:
                     tasks.start_soon(self.client.remove, session_id)
 
@@ -361,27 +339,20 @@ async def launch(
     started or does not shake hands, ValueError for what is no command.
     """
     vendor, command = _started_by(agent)
-
-    def start() -> AgentProcess:
-        try:
-            return spawn(command, cwd=cwd, on_stderr=on_stderr)
-        except AgentNotFound as why:
-            raise why.advise(vendor.install) from None
-
-    process = start()
-    secrets = client.secrets = Secrets({**environment.inherited(command.passed_on), **command.env})
+    capabilities = client.capabilities(withheld=vendor.quirks.withheld)
+    program = Program(vendor, command, cwd, capabilities, limits or vendor.limits, client_info or IN_OUR_NAME)
     with _single_errors():
         async with anyio.create_task_group() as tasks:
+            link = Link(program, client, tasks, on_event, on_stderr)
+            generation = await begun(link.begin(), tasks)
             connector = Connector(
-                Link(command, vendor, process, client, tasks, limits or vendor.limits, secrets, on_event),
-                start,
+                link,
                 cwd=cwd,
                 system_prompt=system_prompt,
                 sign_in=[sign_in] if sign_in else without_a_person(vendor.sign_in),
-                client_info=client_info or {"name": "ars-connector", "version": "0"},
             )
             try:
-                await connector.initialize()
+                await connector.take_over(generation)
                 yield connector
             finally:
                 await connector.shutdown()

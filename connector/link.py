@@ -1,85 +1,77 @@
-"""Requests to one agent; what goes wrong on the wire is told as its own: its name, the request, its last words."""
+"""What the sessions of one agent hold on to while its processes come and go."""
 
-import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import anyio
 import anyio.abc
 
 from acp_wire import methods
-from acp_wire.connection import CLIENT_SIDE, Connection
-from acp_wire.errors import AUTH_REQUIRED, NOT_FOUND, ConnectionClosed, RequestTimeout, RpcError
-from connector import sign_in
+from connector import generation as generations
 from connector.client import Client
-from connector.errors import (
-    AgentError,
-    AgentExited,
-    AgentTimeout,
-    Asked,
-    ConnectorError,
-    NotOffered,
-    SessionNotFound,
-    SignInNeeded,
-)
-from connector.limits import Limits
-from connector.noise import Noise
-from connector.process import AgentProcess, Command
-from connector.secrets import Secrets
-from connector.vendors import Vendor
+from connector.errors import ConnectorError, NotOffered
+from connector.generation import Generation, OnEvent, Program
 
 if TYPE_CHECKING:
     from acp_wire.schema.agent_capabilities import InitializeResponse
+    from connector.process import AgentProcess
 
 P = TypeVar("P")
 R = TypeVar("R")
-OnEvent = Callable[[str, dict[str, Any]], None]
-# How long the exit status may lag behind the end of stdout.
-EXIT_SECONDS = 0.5
 
 
 class Link:
-    """What the sessions of a connector share: the connection, the process, the limits. `agent` is there after the
-    handshake.
-    """
+    """Requests to whichever process of the agent there is: `generation`, None until the first one is attached."""
 
     def __init__(
         self,
-        command: Command,
-        vendor: Vendor,
-        process: AgentProcess,
+        program: Program,
         client: Client,
         tasks: anyio.abc.TaskGroup,
-        limits: Limits,
-        secrets: Secrets,
-        on_event: OnEvent | None,
+        on_event: OnEvent | None = None,
+        on_stderr: Callable[[bytes], None] = lambda data: None,
     ) -> None:
-        self.name = command.name
-        self.command = command
-        self.vendor = vendor
+        self.program = program
+        self.name = program.command.name
+        self.vendor = program.vendor
+        self.limits = program.limits
         self.client = client
         self.tasks = tasks
-        self.limits = limits
-        self.agent: InitializeResponse
-        self._secrets = secrets
+        self.generation: Generation | None = None
         self._on_event = on_event
-        self.attach(process)
+        self._on_stderr = on_stderr
+        client.secrets = program.secrets
 
-    def attach(self, process: AgentProcess) -> None:
+    def begin(self) -> Generation:
+        """Starts a process, which is to be attached once it has shaken hands. Raises `AgentNotFound`."""
+        return generations.begin(self.program, self.client, self._on_event, self._on_stderr)
+
+    def attach(self, generation: Generation) -> None:
         """Talks to that process from here on."""
-        self.process = process
-        self._given_up = ""
-        self.noise = Noise(self._secrets.hide, self._on_event)
-        self._connection = Connection(
-            process.stream, self.client, CLIENT_SIDE, on_event=self._on_event, on_noise=self.noise.heard
-        )
-        self.tasks.start_soon(self._connection.serve)
+        generation.serve_with(self.client, self._on_event, self._on_stderr)
+        self.generation = generation
+
+    @property
+    def there(self) -> Generation:
+        """The process that there is or was. Raises `ConnectorError` before the first one."""
+        if self.generation is None:
+            raise ConnectorError(self.name, "it has not been started yet")
+        return self.generation
+
+    @property
+    def process(self) -> "AgentProcess":
+        """The operating system's part of it."""
+        return self.there.process
+
+    @property
+    def agent(self) -> "InitializeResponse":
+        """What the agent has said of itself."""
+        answer = self.there.answer
+        assert answer is not None, "what is attached has shaken hands"
+        return answer
 
     def stderr_tail(self) -> str:
-        """The end of what the agent has written on stderr, and on stdout beside its messages; secrets taken out."""
-        printed = self.noise.tail()
-        told = (self.process.stderr_tail(), printed and f"On stdout, beside its messages:\n{printed}")
-        return self._secrets.hide("\n".join(filter(None, told)))
+        """See `Generation.stderr_tail`."""
+        return "" if self.generation is None else self.generation.stderr_tail()
 
     def offered(self, capability: str) -> bool:
         """Whether the agent has said that it can do `capability`, a dotted path in `agentCapabilities`."""
@@ -95,9 +87,8 @@ class Link:
             raise NotOffered(self.name, wire_name, what)
 
     def tell(self, row: methods.Notification[P], params: dict[str, Any]) -> None:
-        """A notification; to an agent that is gone there is nothing to tell."""
-        with contextlib.suppress(ConnectionClosed):
-            self._connection.notify(row, params)
+        """See `Generation.tell`."""
+        self.there.tell(row, params)
 
     async def ask(
         self,
@@ -107,34 +98,9 @@ class Link:
         timeout: float | None,
         on_answer: Callable[[], None] | None = None,
     ) -> R:
-        """A request. Raises `ConnectorError`."""
-        began = anyio.current_time()
-
-        def asked(why: ConnectionClosed | RequestTimeout | RpcError) -> Asked:
-            return Asked(row.name, why.request_id, anyio.current_time() - began)
-
-        try:
-            return await self._connection.request(row, params, timeout=timeout, on_answer=on_answer)
-        except RequestTimeout as why:
-            raise AgentTimeout(self.name, asked(why), timeout or 0, self.stderr_tail()) from None
-        except ConnectionClosed as why:
-            about = asked(why)
-            with anyio.move_on_after(EXIT_SECONDS):
-                await self.process.child.wait()
-            raise AgentExited(self.name, about, self.process.child.exit, self.stderr_tail(), self._given_up) from None
-        except RpcError as why:
-            raise self._told(asked(why), why) from None
+        """See `Generation.ask`."""
+        return await self.there.ask(row, params, timeout=timeout, on_answer=on_answer)
 
     async def give_up(self, why: str) -> None:
-        """Kills the agent: it does not do what it must. Everything that waits for it ends with that reason."""
-        self._given_up = why
-        await self.process.child.kill()
-
-    def _told(self, asked: Asked, why: RpcError) -> ConnectorError:
-        message, data = self._secrets.hide(why.message), self._secrets.hide_in(why.data)
-        kind, hint = AgentError, ""
-        if why.code == AUTH_REQUIRED:
-            kind, hint = SignInNeeded, sign_in.hint(self.command, self.vendor.sign_in, getattr(self, "agent", None))
-        elif why.code == NOT_FOUND and asked.method.startswith("session/"):
-            kind = SessionNotFound
-        return kind(self.name, asked, why.code, message, data, hint=hint, stderr=self.stderr_tail())
+        """See `Generation.give_up`."""
+        await self.there.give_up(why)

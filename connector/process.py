@@ -47,8 +47,9 @@ class AgentProcess:
         self.stream = stream
         self._stdout_fd = stdout_fd
         self._stderr_fd = stderr_fd
-        self._on_stderr = on_stderr
+        self.on_stderr = on_stderr
         self._stderr = bytearray()
+        self._stopped: anyio.Event | None = None
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(stderr_fd, self._read_stderr)
 
@@ -63,6 +64,10 @@ class AgentProcess:
         Waits on the process, never on its pipes. Returns how it ended, None only where it could not be killed.
         """
         with anyio.CancelScope(shield=True):
+            if self._stopped is not None:
+                await self._stopped.wait()
+                return self.child.exit
+            self._stopped = anyio.Event()
             self._loop.add_reader(self._stdout_fd, self._discard_stdout)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self.stream.aclose)
@@ -76,11 +81,13 @@ class AgentProcess:
             self._read_stderr()
             for fd in (self._stdout_fd, self._stderr_fd):
                 self._loop.remove_reader(fd)
-                with contextlib.suppress(OSError):
-                    os.close(fd)
+                os.close(fd)
+            self._stopped.set()
         return self.child.exit
 
     def _read_stderr(self) -> None:
+        if self._stopped is not None and self._stopped.is_set():
+            return
         try:
             data = os.read(self._stderr_fd, CHUNK)
         except (BlockingIOError, OSError):
@@ -90,7 +97,7 @@ class AgentProcess:
             return
         self._stderr += data
         del self._stderr[:-STDERR_BYTES]
-        self._on_stderr(data)
+        self.on_stderr(data)
 
     def _discard_stdout(self) -> None:
         """An agent that still has something to say while it stops must not hang on a full pipe."""
@@ -107,26 +114,35 @@ def spawn(command: Command, *, cwd: str, on_stderr: Callable[[bytes], None] = la
         directory = os.open(cwd, DIRECTORY)
     except OSError as why:
         raise AgentNotFound(command.name, command.argv, why) from None
-    theirs_in, our_out = os.pipe()
-    our_in, theirs_out = os.pipe()
-    our_err, theirs_err = os.pipe()
-    try:
-        child = guarded.start(
-            command.argv,
-            env={**environment.inherited(command.passed_on), **command.env},
-            directory=directory,
-            stdin=theirs_in,
-            stdout=theirs_out,
-            stderr=theirs_err,
-        )
-    except (OSError, ValueError) as why:
-        for fd in (our_out, our_in, our_err):
-            os.close(fd)
-        raise AgentNotFound(command.name, command.argv, why) from None
-    finally:
-        for fd in (directory, theirs_in, theirs_out, theirs_err):
-            os.close(fd)
+    ours = contextlib.ExitStack()  # given back where it does not start
+    with contextlib.ExitStack() as theirs:
+        theirs.callback(os.close, directory)
+        try:
+            theirs_in, our_out = _pipe(theirs, ours, our_end=1)
+            our_in, theirs_out = _pipe(theirs, ours, our_end=0)
+            our_err, theirs_err = _pipe(theirs, ours, our_end=0)
+            # The stream closes what it owns; a second descriptor keeps stdout open until the process has ended.
+            stream_in = os.dup(our_in)
+            ours.callback(os.close, stream_in)
+            child = guarded.start(
+                command.argv,
+                env={**environment.inherited(command.passed_on), **command.env},
+                directory=directory,
+                stdin=theirs_in,
+                stdout=theirs_out,
+                stderr=theirs_err,
+            )
+        except (OSError, ValueError) as why:
+            ours.close()
+            raise AgentNotFound(command.name, command.argv, why) from None
     for fd in (our_in, our_err):
         os.set_blocking(fd, False)
-    # The stream closes what it owns; a second descriptor keeps stdout open until the process has ended.
-    return AgentProcess(child, fd_stream(os.dup(our_in), our_out), our_in, our_err, on_stderr)
+    return AgentProcess(child, fd_stream(stream_in, our_out), our_in, our_err, on_stderr)
+
+
+def _pipe(theirs: contextlib.ExitStack, ours: contextlib.ExitStack, *, our_end: int) -> tuple[int, int]:
+    """The ends to read from and to write to. Each stack closes its own."""
+    fds = os.pipe()
+    ours.callback(os.close, fds[our_end])
+    theirs.callback(os.close, fds[1 - our_end])
+    return fds
