@@ -155,7 +155,11 @@ class OpenAIModel:
         collecting = gc.isenabled()
         gc.disable()
         try:
-            from ars_acp.models import endpoint
+            from ars_acp.models import light
+
+            light.defer()
+            with light.without_certificates():
+                from ars_acp.models import endpoint
 
             body = _encode(request_body(self.quirks, self.name, [{"role": "user", "content": ""}], []))
             endpoint.rehearsal(self.config, self._faults, body)
