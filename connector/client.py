@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import anyio.lowlevel
 
-from acp_wire import build
-from acp_wire.connection import Call
+from acp_wire import build, methods
+from acp_wire.connection import Call, Served
 from acp_wire.errors import INVALID_PARAMS, METHOD_NOT_FOUND, NOT_FOUND, REQUEST_CANCELLED, RpcError
 from connector import acts, audit
 from connector.acts import Judge
@@ -46,6 +46,19 @@ EARLY_UPDATES = 10_000
 # One of the models of `acp_wire.schema.session_update`.
 Update = Any
 OnUpdate = Callable[[Update], None]
+# The same, None for a kind that is not known, and the update as it came; what was said of its delivery is in `_meta`.
+OnCame = Callable[[Update | None, dict[str, Any]], None]
+
+
+class _AsItCame(methods.Notification[Any]):
+    """A notification whose handler gets the params as they came, and as they are read."""
+
+    def params(self, raw: Any) -> tuple[Any, Any]:
+        return raw, super().params(raw)
+
+
+UPDATES = _AsItCame("session/update", "session_update", "SessionNotification")
+SERVED = Served(methods.CLIENT_REQUESTS, (UPDATES, methods.ELICITATION_COMPLETE, methods.CANCEL_REQUEST))
 
 
 @dataclass(frozen=True)
@@ -69,7 +82,7 @@ class Hands:
     """One session as the agent's requests meet it."""
 
     workspace: Workspace
-    on_update: OnUpdate
+    on_update: OnCame
     # Between session/cancel and the end of the turn every question is answered `cancelled`.
     cancelled: bool = False
     asking: set[Call] = field(default_factory=set)
@@ -81,7 +94,7 @@ class Hands:
 
 
 class Client:
-    """Serves one agent connection (`CLIENT_SIDE`).
+    """Serves one agent connection (`SERVED`).
 
     `policy` answers permission requests, and holds what the agent does through our hands without asking, unless
     `unasked` does: for an agent that is trusted to ask where its mode says so. `fill` shows forms, `visit` an address
@@ -110,7 +123,7 @@ class Client:
         self._protected = protected
         self._on_decision = on_decision
         self._sessions: dict[str, Hands] = {}
-        self._early: dict[str, deque[Update]] = {}
+        self._early: dict[str, deque[tuple[Update, dict[str, Any]]]] = {}
         self._visited: deque[str] = deque(maxlen=EARLY_SESSIONS)
 
     def capabilities(self, *, withheld: Collection[str] = ()) -> dict[str, Any]:
@@ -123,11 +136,11 @@ class Client:
             notices=True,
         )
 
-    def add(self, session_id: str, workspace: Workspace, on_update: OnUpdate) -> None:
+    def add(self, session_id: str, workspace: Workspace, on_update: OnCame) -> None:
         """Serves `session_id` from here on; `on_update` gets what the agent had reported too early, then the rest."""
         self._sessions[session_id] = Hands(workspace, on_update)
-        for update in self._early.pop(session_id, ()):
-            self._deliver(self._sessions[session_id], update)
+        for update, raw in self._early.pop(session_id, ()):
+            self._deliver(self._sessions[session_id], update, raw)
 
     async def remove(self, session_id: str) -> None:
         """Ends the session's terminals and forgets it."""
@@ -173,16 +186,19 @@ class Client:
 
     # ── what agents ask for, in the order of the specification ──────────────────────────────────────────────────────
 
-    def session_update(self, params: "SessionNotification") -> None:
+    def session_update(self, came: "tuple[dict[str, Any], SessionNotification]") -> None:
         """Passes an update on, or keeps it until its session is known. What is said of its delivery goes with it."""
+        whole, params = came
+        update, raw = params.update, whole["update"]
         if params.meta:
-            params.update.meta = {**(params.update.meta or {}), **params.meta}
+            update.meta = {**(update.meta or {}), **params.meta}
+            raw = {**raw, "_meta": update.meta}
         if hands := self._sessions.get(params.session_id):
-            self._deliver(hands, params.update)
+            self._deliver(hands, update, raw)
             return
         if params.session_id not in self._early and len(self._early) >= EARLY_SESSIONS:
             del self._early[next(iter(self._early))]
-        self._early.setdefault(params.session_id, deque(maxlen=EARLY_UPDATES)).append(params.update)
+        self._early.setdefault(params.session_id, deque(maxlen=EARLY_UPDATES)).append((update, raw))
 
     async def session_request_permission(self, params: "RequestPermissionRequest", call: Call) -> dict[str, Any]:
         """Lets the policy decide; `cancelled` when the turn is."""
@@ -273,7 +289,7 @@ class Client:
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _deliver(self, hands: Hands, update: Update) -> None:
+    def _deliver(self, hands: Hands, update: Update, raw: dict[str, Any]) -> None:
         hands.heard = time.monotonic()
         kind = update.session_update
         if kind in ("tool_call", "tool_call_update"):
@@ -284,8 +300,8 @@ class Client:
                 del hands.tool_calls[update.tool_call_id]
         elif type(update).__name__ == "UnknownUpdate":
             self.counts["update.unknown"] += 1
-            return
-        hands.on_update(update)
+            update = None
+        hands.on_update(update, raw)
 
     async def _decide(self, hands: Hands, act: Act, texts: Texts | None = None) -> Decision:
         """Lets the policy decide, where nothing that was granted in this turn covers the act, and keeps the record."""

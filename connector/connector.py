@@ -8,6 +8,7 @@ import anyio
 import anyio.abc
 
 from acp_wire import methods
+from connector import stored
 from connector.backoff import Backoff
 from connector.client import Client, OnUpdate, Update
 from connector.errors import AgentError, ConnectorError, NotOffered, SessionNotFound, SignInNeeded
@@ -15,12 +16,15 @@ from connector.generation import Generation, OnEvent, Program, begun
 from connector.limits import Limits
 from connector.link import Link
 from connector.process import Command
+from connector.record import Record
 from connector.session import Prompt, Session
 from connector.sign_in import without_a_person
 from connector.terminals import OnOutput
 from connector.turn import Exchange
 from connector.vendors import Vendor, command_of
 from connector.workspace import Workspace
+from event_log.stores import Store
+from event_log.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     from acp_wire.schema.agent_capabilities import InitializeResponse
@@ -49,8 +53,10 @@ class Connector:
         cwd: str,
         system_prompt: str,
         sign_in: Sequence[str],
+        store: Store,
     ) -> None:
         self.sessions: dict[str, Session] = {}
+        self.store = store
         self._link = link
         self._restarts = Backoff()
         self._cwd = cwd
@@ -137,25 +143,36 @@ class Connector:
         meta: dict[str, Any] | None = None,
         on_output: OnOutput | None = None,
         outside: OnUpdate = _nobody,
+        record: Record | None = None,
     ) -> Session:
         """A new session whose files and terminals lie below the absolute `cwd` and `directories`.
 
         `mcp_servers` are as `acp_wire.build.mcp_stdio` makes them. `system_prompt` (without it, the one that `launch`
         was given) goes with the first prompt, once. `on_output(terminal_id, text)` is told what terminals write,
         `outside(update)` what belongs to no turn, from the first update on, also one that came before the session's id.
-        Raises `ConnectorError`, and `OSError` where a directory cannot be opened.
+        `record` is what the conversation is kept in, without it a fresh one in the connector's store. Raises
+        `ConnectorError`, and `OSError` where a directory cannot be opened.
         """
         params = self._params(cwd, directories, mcp_servers)
         if meta:
             params["_meta"] = meta
         workspace = Workspace([cwd, *directories], on_output=on_output)
+        kept = record
         try:
+            kept = record or await self._fresh_record()
             created = await self._ask_session(methods.SESSION_NEW, params)
         except ConnectorError:
             await workspace.close()
+            if kept is not None and record is None:
+                kept.close()
             raise
         system = self._system if system_prompt is None else system_prompt
-        session = Session(created.session_id, self._link, params=params, system=system, outside=outside)
+        session = Session(created.session_id, self._link, record=kept, params=params, system=system, outside=outside)
+        if kept.last:
+            session.recall()
+            session.recreated(session.id, system)
+        else:
+            session.noted("new")
         self.client.add(session.id, workspace, session.take)
         session.opened(created)
         self.sessions[session.id] = session
@@ -175,6 +192,20 @@ class Connector:
         what = f"the session {session_id!r} cannot be resumed"
         self._link.need("session_capabilities.resume", "sessionCapabilities.resume", what)
         return await self._open(methods.SESSION_RESUME, session_id, cwd, replay=False, **more)
+
+    async def ensure(self, name: str, cwd: str, **more: Any) -> Session:
+        """The conversation called `name` in `cwd`, the same as last time: see `stored.ensure`."""
+        return await stored.ensure(self, name, cwd, **more)
+
+    async def open_record(self, cwd: str, name: str) -> Record:
+        """The record of a named conversation with this agent. Raises as `Record.open`."""
+        link = self._link
+        return await Record.open(self.store, link.name, cwd, name, secrets=self.client.secrets, on_event=link.on_event)
+
+    def tell(self, event: str, **fields: Any) -> None:
+        """Tells whoever listens to events."""
+        if self._link.on_event is not None:
+            self._link.on_event(event, {"agent": self._link.name, **fields})
 
     async def list_sessions(self, cwd: str | None = None) -> "list[SessionInfo]":
         """All sessions that the agent has kept, or those of one directory. Raises `NotOffered`."""
@@ -265,6 +296,11 @@ class Connector:
                 for session_id in self.sessions:
                     tasks.start_soon(self.client.remove, session_id)
 
+    def close_records(self) -> None:
+        """Gives the conversations up, when nothing is recorded any more."""
+        for session in self.sessions.values():
+            session.record.close()
+
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _params(self, cwd: str, directories: Sequence[str], mcp_servers: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -289,32 +325,49 @@ class Connector:
         mcp_servers: Sequence[dict[str, Any]] = (),
         on_output: OnOutput | None = None,
         outside: OnUpdate = _nobody,
+        record: Record | None = None,
+        system_prompt: str | None = None,
     ) -> Session:
         if session_id in self.sessions and not self.sessions[session_id].closed:
             raise ConnectorError(self._link.name, f"the session {session_id!r} is open already")
         params = self._params(cwd, directories, mcp_servers)
-        session = Session(session_id, self._link, params=params, outside=outside)
+        kept = record or await self._fresh_record()
+        system = "" if record is None else self._system if system_prompt is None else system_prompt
+        session = Session(session_id, self._link, record=kept, params=params, system=system, outside=outside)
+        if kept.last:
+            session.recall()
         if replay:
-            session.replay()
+            session.replay(known=kept.last > 0)
         self.client.add(session_id, Workspace([cwd, *directories], on_output=on_output), session.take)
         try:
-            session.opened(await self._ask_session(row, {"sessionId": session_id, **params}))
+            asked = {"sessionId": session_id, **params}
+            session.opened(await self._ask_session(row, asked, on_answer=session.all_replayed))
         except ConnectorError:
             await self.client.remove(session_id)
+            if record is None:
+                kept.close()
             raise
+        session.noted("loaded" if replay else "resumed")
         self.sessions[session_id] = session
         return session
 
-    async def _ask_session(self, row: methods.Request[Any, Any], params: dict[str, Any]) -> Any:
+    async def _fresh_record(self) -> Record:
+        return await Record.fresh(
+            self.store, self._link.name, secrets=self.client.secrets, on_event=self._link.on_event
+        )
+
+    async def _ask_session(
+        self, row: methods.Request[Any, Any], params: dict[str, Any], on_answer: Callable[[], None] | None = None
+    ) -> Any:
         """Where a sign-in is missing, by those that need nobody, one after the other."""
         try:
-            return await self._link.ask(row, params, timeout=self._link.limits.session)
+            return await self._link.ask(row, params, timeout=self._link.limits.session, on_answer=on_answer)
         except SignInNeeded as why:
             missing = why
         for method in self._sign_in:
             with contextlib.suppress(AgentError, NotOffered):
                 await self.authenticate(method)
-                return await self._link.ask(row, params, timeout=self._link.limits.session)
+                return await self._link.ask(row, params, timeout=self._link.limits.session, on_answer=on_answer)
         raise missing
 
 
@@ -330,18 +383,20 @@ async def launch(
     client_info: dict[str, str] | None = None,
     on_event: OnEvent | None = None,
     on_stderr: Callable[[bytes], None] = lambda data: None,
+    store: Store | None = None,
 ) -> AsyncIterator[Connector]:
     """A running, initialized agent for the length of the block; its whole process group is gone afterwards.
 
     `agent` is a vendor's name, a command line, or a row or a `Command` of your own. `limits` are the vendor's without
     it. `system_prompt` begins every new session. `sign_in` is the id of the agent's own method to use where it wants to
-    be signed in; without it, those that need no person are tried. Raises `ConnectorError` where the agent cannot be
-    started or does not shake hands, ValueError for what is no command.
+    be signed in; without it, those that need no person are tried. `store` is where the sessions' records are kept; it
+    is the caller's, who runs and closes it (`stored.keeping`). Without one they are in memory. Raises `ConnectorError`
+    where the agent cannot be started or does not shake hands, ValueError for what is no command.
     """
     vendor, command = _started_by(agent)
     capabilities = client.capabilities(withheld=vendor.quirks.withheld)
     program = Program(vendor, command, cwd, capabilities, limits or vendor.limits, client_info or IN_OUR_NAME)
-    with _single_errors():
+    with _single_errors(), contextlib.ExitStack() as at_end:
         async with anyio.create_task_group() as tasks:
             link = Link(program, client, tasks, on_event, on_stderr)
             generation = await begun(link.begin(), tasks)
@@ -350,7 +405,9 @@ async def launch(
                 cwd=cwd,
                 system_prompt=system_prompt,
                 sign_in=[sign_in] if sign_in else without_a_person(vendor.sign_in),
+                store=store or MemoryStore(),
             )
+            at_end.callback(connector.close_records)
             try:
                 await connector.take_over(generation)
                 yield connector

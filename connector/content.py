@@ -1,9 +1,10 @@
 """What a prompt is made of, and what an agent has said that it takes."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from connector.link import Link
+if TYPE_CHECKING:
+    from connector.link import Link
 
 # Kinds that need a capability: its name here, and in the specification.
 NEEDS = {
@@ -20,7 +21,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
 }
 
 
-def check(blocks: Sequence[dict[str, Any]], link: Link) -> None:
+def check(blocks: Sequence[dict[str, Any]], link: "Link") -> None:
     """Raises ValueError for what is no content of ACP, and `NotOffered` for what this agent does not take."""
     if not blocks:
         raise ValueError("a prompt needs a text or some content")

@@ -8,7 +8,11 @@ ConnectorError
 │   ├── SignInNeeded     it wants to be signed in first; the message says how
 │   └── SessionNotFound  it does not know, or no longer has, that session
 ├── NotOffered           the agent has not said that it can do this; nothing was sent: the caller's fault
-└── VersionMismatch      it speaks no version of the protocol that we do
+├── VersionMismatch      it speaks no version of the protocol that we do
+├── TurnInterrupted      the application ended in mid-turn: how far the agent came is known only up to there
+├── NotSent              the application ended while the prompt was queued: the agent has never seen it
+├── ConversationHeld     another application, or another session of ours, has the conversation
+└── RecordUnusable       the conversation's record cannot be read or written; no other one is begun in its place
 """
 
 import shlex
@@ -134,3 +138,37 @@ class VersionMismatch(ConnectorError):
 
     def __init__(self, agent: str, version: int) -> None:
         super().__init__(agent, f"it speaks version {version} of the protocol, and we version 1")
+
+
+class TurnInterrupted(ConnectorError):
+    """The turn has no end but this one. `partial` is the reply as far as it was recorded."""
+
+    def __init__(self, agent: str, partial: str) -> None:
+        super().__init__(
+            agent,
+            "the application ended in the middle of this turn: what the agent did after the last "
+            "recorded update is unknown",
+        )
+        self.partial = partial
+
+
+class NotSent(ConnectorError):
+    """The prompt can be given again: nothing of it has had an effect."""
+
+    def __init__(self, agent: str) -> None:
+        super().__init__(agent, "the application ended before this prompt was sent")
+
+
+class ConversationHeld(ConnectorError):
+    """Only one may drive a conversation. `by` says who does, as far as that is known."""
+
+    def __init__(self, agent: str, name: str, by: str) -> None:
+        super().__init__(agent, f"the conversation {name!r} is held by {by}")
+        self.by = by
+
+
+class RecordUnusable(ConnectorError):
+    """`__cause__` is the store's error. A damaged record stays as it is, for a person to look at."""
+
+    def __init__(self, agent: str, name: str, why: Exception) -> None:
+        super().__init__(agent, f"the record of the conversation {name!r} cannot be used: {why}")

@@ -11,9 +11,10 @@ import anyio.abc
 import orjson
 
 from acp_wire import methods
-from acp_wire.connection import CLIENT_SIDE, Connection
+from acp_wire.connection import Connection
 from acp_wire.errors import AUTH_REQUIRED, NOT_FOUND, ConnectionClosed, RequestTimeout, RpcError
 from connector import environment, sign_in
+from connector.client import SERVED
 from connector.errors import (
     AgentError,
     AgentExited,
@@ -91,7 +92,7 @@ class Generation:
         self._on_event = on_event
         self._noise = Noise(program.secrets.hide, self._event)
         self._connection = Connection(
-            process.stream, handlers, CLIENT_SIDE, on_event=on_event and self._event, on_noise=self._noise.heard
+            process.stream, handlers, SERVED, on_event=on_event and self._event, on_noise=self._noise.heard
         )
 
     def serve_with(

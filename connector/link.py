@@ -37,17 +37,17 @@ class Link:
         self.client = client
         self.tasks = tasks
         self.generation: Generation | None = None
-        self._on_event = on_event
+        self.on_event = on_event
         self._on_stderr = on_stderr
         client.secrets = program.secrets
 
     def begin(self) -> Generation:
         """Starts a process, which is to be attached once it has shaken hands. Raises `AgentNotFound`."""
-        return generations.begin(self.program, self.client, self._on_event, self._on_stderr)
+        return generations.begin(self.program, self.client, self.on_event, self._on_stderr)
 
     def attach(self, generation: Generation) -> None:
         """Talks to that process from here on."""
-        generation.serve_with(self.client, self._on_event, self._on_stderr)
+        generation.serve_with(self.client, self.on_event, self._on_stderr)
         self.generation = generation
 
     @property

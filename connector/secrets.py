@@ -2,6 +2,9 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
 
 SHORTEST = 8
 HIDDEN = "[redacted]"
@@ -20,6 +23,7 @@ class Secrets:
     def __init__(self, env: Mapping[str, str]) -> None:
         found: Iterable[str] = {value for name, value in env.items() if NAMES.search(name) and len(value) >= SHORTEST}
         self._values = sorted(found, key=len, reverse=True)
+        self._on_the_wire = [orjson.dumps(value)[1:-1] for value in self._values]
 
     def hide(self, text: str) -> str:
         """`text` without those values, and without what looks like a secret."""
@@ -34,3 +38,27 @@ class Secrets:
         if isinstance(value, dict):
             return {key: self.hide_in(item) for key, item in value.items()}
         return [self.hide_in(item) for item in value] if isinstance(value, list) else value
+
+    def without_values(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """`entry`, the same object where it holds none of those values, else a copy without them.
+
+        For what is kept as it came: what only looks like a secret stays.
+        """
+        if not self._values:
+            return entry
+        try:
+            line = orjson.dumps(entry)
+            if not any(value in line for value in self._on_the_wire):
+                return entry
+        except orjson.JSONEncodeError:  # integers beyond 64 bits: looked through piece by piece
+            pass
+        return {key: self._replaced(item) for key, item in entry.items()}
+
+    def _replaced(self, value: Any) -> Any:
+        if isinstance(value, str):
+            for secret in self._values:
+                value = value.replace(secret, HIDDEN)
+            return value
+        if isinstance(value, dict):
+            return {self._replaced(key): self._replaced(item) for key, item in value.items()}
+        return [self._replaced(item) for item in value] if isinstance(value, list) else value

@@ -9,10 +9,12 @@ import anyio
 
 from acp_wire import methods
 from connector.client import Update
-from connector.content import check, joined
-from connector.errors import AgentTimeout, Asked, ConnectorError, NotOffered, SessionNotFound
+from connector.content import check
+from connector.errors import AgentTimeout, Asked, ConnectorError, ConversationHeld, NotOffered, SessionNotFound
+from connector.fold import recap, replayed
 from connector.link import Link
-from connector.turn import Exchange, Turn
+from connector.record import RECAP_CHARACTERS, Record, told
+from connector.turn import Exchange, Turn, seq_of
 
 if TYPE_CHECKING:
     from acp_wire.schema.config_options import SessionConfigOption
@@ -23,10 +25,11 @@ Prompt = str | Sequence[dict[str, Any]]
 
 
 class Session:
-    """One session of an agent. Prompts wait for each other; `turns` holds them all, oldest first.
+    """One session of an agent. Prompts wait for each other, and `record` has all of it, numbered.
 
     The agent remembers the conversation: only what is new is ever sent. `system` goes, once, as the first block of the
-    first prompt.
+    first prompt. `how` it was opened, last: new, resumed, loaded, or recreated, where the agent had lost it and is told
+    of it with the next prompt.
     """
 
     def __init__(
@@ -34,14 +37,16 @@ class Session:
         session_id: str,
         link: Link,
         *,
+        record: Record,
         params: dict[str, Any],
         system: str = "",
         outside: Callable[[Update], None],
     ) -> None:
         self.id = session_id
+        self.record = record
         # What it was opened with: its directories and MCP servers.
         self.params = params
-        self.turns: list[Turn] = []
+        self.how = ""
         # Called with what arrives before the first turn, between turns, with what is late and what is replayed.
         self.outside = outside
         self.modes: SessionModeState | None = None
@@ -51,9 +56,15 @@ class Session:
         self.title = ""
         self._link = link
         self._system = system
-        self._one_at_a_time = anyio.Lock()
+        # The agent has lost the conversation and was not told of it yet.
+        self._untold = False
+        # The turns that have begun, or have ended without, and those that wait, the next one first.
+        self._past: list[Turn] = []
+        self._waiting: list[Turn] = []
+        self._working = False
         # The turn that runs, or the last one that has: what arrives is its.
         self._latest: Turn | None = None
+        self._seq: int | None = None
         self._replaying = False
         self._deaf = False
         self._closed = False
@@ -61,19 +72,26 @@ class Session:
 
     # ── prompts ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def start(self, prompt: Prompt) -> Turn:
-        """Queues a prompt, a text or content blocks, and returns its turn at once.
+    def start(self, prompt: Prompt, priority: int = 0) -> Turn:
+        """Queues a prompt, a text or content blocks, and returns its turn at once. The record has it then.
 
-        Raises `NotOffered` for an image, audio or an embedded resource that the agent does not take, and ValueError for
-        what is no content.
+        Of what is queued the highest `priority` is next, of equals the oldest. Raises `NotOffered` for an image, audio
+        or an embedded resource that the agent does not take, ValueError for what is no content, and `ConversationHeld`
+        where another application has taken the conversation over.
         """
         blocks = [{"type": "text", "text": prompt}] if isinstance(prompt, str) else list(prompt)
         check(blocks, self._link)
         if self._closed:
             raise ConnectorError(self._link.name, "the session is closed")
-        turn = Turn(blocks)
-        self.turns.append(turn)
-        self._link.tasks.start_soon(self._run, turn)
+        if self.record.lost:
+            raise ConversationHeld(self._link.name, self.record.name, "another application, which has taken it over")
+        number = self.record.note("prompt", blocks=blocks, **({"priority": priority} if priority else {}))
+        turn = Turn(blocks, id=number, priority=priority, on_end=self._ended)
+        at = next((at for at, other in enumerate(self._waiting) if other.priority < priority), len(self._waiting))
+        self._waiting.insert(at, turn)
+        if not self._working:
+            self._working = True
+            self._link.tasks.start_soon(self._work)
         return turn
 
     async def prompt(self, prompt: Prompt) -> Turn:
@@ -98,7 +116,12 @@ class Session:
     @property
     def queue(self) -> list[Turn]:
         """The prompts that wait for their turn, the next one first."""
-        return [turn for turn in self.turns if turn.state == "queued"]
+        return list(self._waiting)
+
+    @property
+    def turns(self) -> list[Turn]:
+        """All of them: in the order in which they began, of this application and those before it, then the queue."""
+        return [*self._past, *self._waiting]
 
     @property
     def running(self) -> Turn | None:
@@ -178,19 +201,25 @@ class Session:
                 await running.ended()
         finally:
             await self._link.client.remove(self.id)
+            if self.running is None:
+                self.record.close()
 
     # ── for the connector ───────────────────────────────────────────────────────────────────────────────────────────
 
     def opened(self, answer: "LoadSessionResponse") -> None:
-        """The agent's answer to session/new, load or resume: what can be chosen. A replay is over with it."""
+        """The agent's answer to session/new, load or resume: what can be chosen."""
         self.modes = self.modes or answer.modes
         self.models = answer.models
         self.config_options = self.config_options or answer.config_options or []
-        self._replaying = False
 
-    def replay(self) -> None:
-        """What arrives from here on, until the answer, is a conversation of the past: it becomes turns."""
-        self._replaying = True
+    def replay(self, *, known: bool) -> None:
+        """What arrives from here on is a conversation of the past: it becomes turns, or is left out where it is known
+        already."""
+        self._replaying, self._deaf = not known, known
+
+    def all_replayed(self) -> None:
+        """What arrives from here on is new."""
+        self._replaying = self._deaf = False
 
     @contextlib.contextmanager
     def knowing_it_all(self) -> Iterator[None]:
@@ -201,17 +230,61 @@ class Session:
         finally:
             self._deaf = False
 
-    def take(self, update: Update) -> None:
-        """What the client calls with each update of this session, in wire order."""
-        self._note(update)
+    def take(self, update: Update | None, raw: dict[str, Any]) -> None:
+        """What the client calls with each update of this session, in wire order: it is recorded, then told.
+
+        `update` is None for one of a kind that is not known, which only the record gets.
+        """
+        if update is not None:
+            self._note(update)
         if self._deaf:
             return
-        if self._replaying:
-            self._take_replayed(update)
-        elif self._latest is not None:
-            self._latest.take(update)
-        if self._latest is None or self._latest.answered:
+        if update is not None and update.meta and (seq := seq_of(update)) is not None:
+            self._seq = seq
+        turn = self._latest
+        if self._replaying or turn is None:
+            number = self.record.update(None, raw, replayed=self._replaying)
+            if self._replaying and update is not None:
+                replayed(self._past, update, number)
+        else:
+            self.record.update(turn.id, raw, late=turn.answered)
+            if update is not None:
+                turn.take(update)
+        if update is not None and (turn is None or turn.answered):
             self.outside(update)
+
+    @property
+    def last_seq(self) -> int | None:
+        """The last number (`ars/seq`) that the agent gave to an update; None where it gives none."""
+        return self._seq
+
+    def recall(self) -> None:
+        """Takes what the record has of the conversation, from applications before this one, for its past."""
+        found = self.record.folded()
+        self._past[:], self._seq = found.turns, found.seq
+        if found.told:
+            self._system = ""
+        self._untold = found.lost and not found.told
+
+    def noted(self, how: str) -> None:
+        """Records that the agent's session was opened: new, resumed or loaded."""
+        self.how = how
+        self.record.note(
+            "opened",
+            agent=self._link.name,
+            name=self.record.name,
+            sessionId=self.id,
+            how=how,
+            **_without_secrets(self.params),
+        )
+
+    def recreated(self, session_id: str, system: str = "") -> None:
+        """The agent has lost the conversation and goes on with it as `session_id`: recorded, and told with the next
+        prompt, as `Record.recap` has it, behind `system`."""
+        self.id, self._seq = session_id, None
+        self._system = system or self._system
+        self._untold = True
+        self.noted("recreated")
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -229,26 +302,60 @@ class Session:
             turn.cancel()
             turn.end("cancelled")
 
-    async def _run(self, turn: Turn) -> None:
-        async with self._one_at_a_time:
-            await anyio.sleep_until(self._quiet_from)
-            if turn.state == "done":
-                return
-            try:
-                await self._carry_out(turn)
-            finally:
-                turn.abandoned()  # where the connector is being shut down
-                self._link.client.end_turn(self.id)
-                # An agent that reports something after its answer does so at once: wait before it could be taken for
-                # the next turn's.
-                self._quiet_from = anyio.current_time() + self._link.limits.late
+    async def _work(self) -> None:
+        """Carries out what is queued, one after the other, until nothing is."""
+        turn = None
+        try:
+            while True:
+                await anyio.sleep_until(self._quiet_from)
+                if not self._waiting:
+                    return
+                turn = self._waiting[0]
+                try:
+                    await self._carry_out(turn)
+                finally:
+                    turn.abandoned()  # where the connector is being shut down
+                    self._link.client.end_turn(self.id)
+                    # An agent that reports something after its answer does so at once: wait before it could be taken
+                    # for the next turn's.
+                    self._quiet_from = anyio.current_time() + self._link.limits.late
+        finally:
+            self._working = False
+            self.record.rest()
+            if self._closed:
+                self.record.close()
 
-    async def _carry_out(self, turn: Turn) -> None:
-        system, self._system = self._system, ""
-        blocks = [{"type": "text", "text": system}, *turn.prompt] if system else turn.prompt
-        self._link.client.begin_turn(self.id)
+    def _beginning(self) -> list[dict[str, Any]]:
+        """What goes in front of the next prompt, once: the system prompt, and what was said where the agent lost it."""
+        past = recap(self._past, RECAP_CHARACTERS) if self._untold else ""
+        texts = [text for text in (self._system, past) if text]
+        self._system, self._untold = "", False
+        return [{"type": "text", "text": text} for text in texts]
+
+    def _begin(self, turn: Turn) -> None:
+        """The turn is not queued any more: its prompt is about to be sent, or sent again."""
+        if turn in self._waiting:
+            self._waiting.remove(turn)
+            self._past.append(turn)
         turn.state = "running"
         self._latest = turn
+        self.record.note("begun", turn=turn.id)
+
+    def _ended(self, turn: Turn) -> None:
+        """Called by each turn at its end, before anybody learns of it."""
+        if turn in self._waiting:
+            self._waiting.remove(turn)
+            self._past.append(turn)
+        more: dict[str, Any] = {"withdrawn": True} if turn.withdrawn else {}
+        if turn.failure is not None:
+            more |= {"error": told(turn.failure), "partial": turn.text}
+        self.record.note("ended", turn=turn.id, stopReason=turn.stop_reason, **more)
+
+    async def _carry_out(self, turn: Turn) -> None:
+        first = self._system, self._untold
+        blocks = [*self._beginning(), *turn.prompt]
+        self._link.client.begin_turn(self.id)
+        self._begin(turn)
         answer, failure, overdue = None, None, list[AgentTimeout]()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch, turn, overdue)
@@ -259,7 +366,7 @@ class Session:
                 failure = why
             tasks.cancel_scope.cancel()
         if answer is not None and answer.stop_reason == "refusal":
-            self._system = system  # the agent forgets a refused prompt, and what stood in it
+            self._system, self._untold = first  # the agent forgets a refused prompt, and what stood in it
         if overdue:
             turn.end(None, overdue[0])
         elif turn.cancelled:
@@ -302,17 +409,11 @@ class Session:
         elif kind == "session_info_update" and "title" in update.model_fields_set:
             self.title = update.title or ""
 
-    def _take_replayed(self, update: Update) -> None:
-        asked = update.session_update == "user_message_chunk"
-        last = self.turns[-1] if self.turns else None
-        if last is None or (asked and last.state == "done" and last.said_something()):
-            last = Turn([])
-            last.end(None)
-            self.turns.append(last)
-        if asked:
-            last.prompt[:] = joined(last.prompt, update.content.model_dump(by_alias=True, exclude_none=True))
-        else:
-            last.fold(update)
+
+def _without_secrets(params: dict[str, Any]) -> dict[str, Any]:
+    """What a session was opened with, as its record has it: of MCP servers only what names them."""
+    kept = {name: value for name, value in params.items() if name not in ("mcpServers", "_meta")}
+    return {"cwd": params["cwd"], "params": {**kept, "mcpServers": [it.get("name") for it in params["mcpServers"]]}}
 
 
 def _known(what: str, wanted: str, offered: Sequence[str]) -> None:

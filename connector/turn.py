@@ -1,14 +1,14 @@
 """One prompt of a session and everything that came back for it."""
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 
 from connector.client import Update
-from connector.errors import ConnectorError
+from connector.errors import ConnectorError, NotSent
 from connector.permissions import merged
 
 if TYPE_CHECKING:
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from acp_wire.schema.tool_calls import ToolCall, ToolCallUpdate
 
 LATE = "ars/late"
+
+
+def _nobody(turn: "Turn") -> None:
+    """Whoever queues or records turns says so."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,8 @@ class Turn:
     """Iterate over it for the updates, as they come.
 
     `late` holds what the agent sent after it had answered the prompt: it belongs to this turn, not to the next, and is
-    marked (`is_late`).
+    marked (`is_late`). `id` is the number of the prompt in the session's record. Of queued prompts those with the
+    higher `priority` go first, equals in the order in which they came.
     """
 
     prompt: list[dict[str, Any]]
@@ -48,6 +53,12 @@ class Turn:
     cancelled: bool = False
     # The answer is there, though nobody has acted on it: what comes behind it is late.
     answered: bool = False
+    id: int = 0
+    priority: int = 0
+    # Taken back while it was queued.
+    withdrawn: bool = False
+    # For the session: called before anybody learns of the end.
+    on_end: "Callable[[Turn], None]" = _nobody
 
     _text: list[str] = field(default_factory=list)
     _thought: list[str] = field(default_factory=list)
@@ -96,17 +107,41 @@ class Turn:
         calls = tuple(self.tool_calls.values())
         return Exchange(prompt, self.text, self.thought, calls, self.stop_reason, str(self._failure or ""))
 
+    def withdraw(self) -> bool:
+        """Takes a queued prompt back: the agent never sees it, the turn ends as `cancelled`. False where it has begun
+        or ended already."""
+        if self.state != "queued":
+            return False
+        self.withdrawn = True
+        self.cancel()
+        self.end("cancelled")
+        return True
+
+    @property
+    def failure(self) -> ConnectorError | None:
+        """Why the turn has no stop reason; None where it has, or has no end yet."""
+        return self._failure
+
+    @property
+    def unsent(self) -> bool:
+        """Whether the agent has never seen the prompt, and will not."""
+        return self.withdrawn or isinstance(self._failure, NotSent)
+
     # ── for the session ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def take(self, update: Update) -> None:
         """Files an update that belongs to this turn."""
-        if self.answered:
+        if not self.answered:
+            self._unseen.append(update)
+        self.recall(update, late=self.answered)
+        self._notify()
+
+    def recall(self, update: Update, *, late: bool) -> None:
+        """Files an update that whoever iterates has seen, or never will."""
+        if late:
             update.meta = {**(update.meta or {}), LATE: True}
             self.late.append(update)
-        else:
-            self._unseen.append(update)
         self.fold(update)
-        self._notify()
 
     def fold(self, update: Update) -> None:
         """What an update means for the whole: text, thought, tool calls, plan."""
@@ -143,6 +178,7 @@ class Turn:
     def end(self, stop_reason: "StopReason | None", failure: ConnectorError | None = None) -> None:
         """Nothing more comes, but for what is late."""
         self.stop_reason, self._failure, self.state, self.answered = stop_reason, failure, "done", True
+        self.on_end(self)
         self._notify()
 
     def abandoned(self) -> None:

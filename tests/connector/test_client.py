@@ -10,10 +10,10 @@ import anyio
 import pytest
 
 from acp_wire import build, methods
-from acp_wire.connection import AGENT_SIDE, CLIENT_SIDE, Connection
+from acp_wire.connection import AGENT_SIDE, Connection
 from acp_wire.errors import INVALID_PARAMS, METHOD_NOT_FOUND, NOT_FOUND, RpcError
 from acp_wire.streams import memory_pair
-from connector.client import Client, Filled
+from connector.client import SERVED, UPDATES, Client, Filled
 from connector.permissions import Act, allow_once, allow_reads, ask
 from connector.workspace import Workspace
 from tests.support.schema import WireCheck
@@ -79,9 +79,9 @@ async def ends(root: Path, client: Client | None = None) -> AsyncIterator[Ends]:
     near, far = memory_pair()
     check = WireCheck()
     agent = Connection(far, Agent(), AGENT_SIDE)
-    ours = Connection(Tap(near, check), client, CLIENT_SIDE)
+    ours = Connection(Tap(near, check), client, SERVED)
     both = Ends(agent, client, root)
-    client.add("s", Workspace([str(root)]), both.updates.append)
+    client.add("s", Workspace([str(root)]), lambda update, raw: both.updates.append(update))
     with anyio.fail_after(5):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(agent.serve)
@@ -155,7 +155,7 @@ async def test_a_running_terminal_has_output_and_no_exit_status(tmp_path: Path) 
 
 async def test_another_sessions_terminal_is_as_unknown_as_one_that_never_was(tmp_path: Path) -> None:
     async with ends(tmp_path) as both:
-        both.client.add("other", Workspace([str(tmp_path)]), lambda update: None)
+        both.client.add("other", Workspace([str(tmp_path)]), lambda update, raw: None)
         created = await both.agent.request(methods.TERMINAL_CREATE, build.create_terminal("s", "true"))
         for terminal_id in (created.terminal_id, "never"):
             params = {"sessionId": "other", "terminalId": terminal_id}
@@ -289,7 +289,7 @@ async def test_updates_of_a_session_that_is_not_known_yet_are_kept_for_it(tmp_pa
             both.agent.notify(methods.SESSION_UPDATE, build.session_update(session_id, chunk))
         await both.permission()
         early: list[Any] = []
-        both.client.add("soon", Workspace([str(tmp_path)]), early.append)
+        both.client.add("soon", Workspace([str(tmp_path)]), lambda update, raw: early.append(update))
         assert [update.content.text for update in early] == ["one", "two"]
         await both.client.remove("soon")
 
@@ -303,14 +303,21 @@ async def test_only_so_many_unknown_sessions_are_kept(tmp_path: Path) -> None:
         assert list(both.client._early) == [f"unknown {number}" for number in range(84, 100)]
 
 
-async def test_an_update_of_an_unknown_kind_is_dropped_and_the_session_goes_on(tmp_path: Path) -> None:
+async def test_an_update_of_an_unknown_kind_is_handed_on_as_it_came_only(tmp_path: Path) -> None:
     client = Client(policy=allow_once)
     received: list[Any] = []
-    client.add("s", Workspace([str(tmp_path)]), received.append)
-    for update in ({"sessionUpdate": "from_the_future", "x": 1}, build.agent_message_chunk("still here")):
-        client.session_update(methods.SESSION_UPDATE.params({"sessionId": "s", "update": update}))
+    came: list[Any] = []
 
-    assert [update.content.text for update in received] == ["still here"]
+    def take(update: Any, raw: Any) -> None:
+        received.append(update)
+        came.append(raw)
+
+    client.add("s", Workspace([str(tmp_path)]), take)
+    for update in ({"sessionUpdate": "from_the_future", "x": 1}, build.agent_message_chunk("still here")):
+        client.session_update(UPDATES.params({"sessionId": "s", "update": update}))
+
+    assert [update and update.content.text for update in received] == [None, "still here"]
+    assert came == [{"sessionUpdate": "from_the_future", "x": 1}, build.agent_message_chunk("still here")]
     assert client.counts["update.unknown"] == 1
     await client.remove("s")
 

@@ -24,7 +24,7 @@ class Agent:
 
     def __init__(self, client: Client, root: Path) -> None:
         self.client = client
-        client.add("s", Workspace([str(root)]), lambda update: None)
+        client.add("s", Workspace([str(root)]), lambda update, raw: None)
 
     async def asks(self, row: methods.Request[Any, Any], **params: Any) -> Any:
         call = Call(1, row.name, params)
