@@ -1,11 +1,9 @@
 """Agent: one async method per ACP agent method, named mechanically, in the order of the specification."""
 
 import contextlib
-import gc
 import os.path
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -23,6 +21,7 @@ from ars_acp.session import Entry, Session
 from ars_acp.sessions import Sessions, log_errors_told
 from ars_acp.settings import Settings, forget_login
 from ars_acp.trace import Trace, trace_of, tracing
+from ars_acp.warming import Warming
 
 if TYPE_CHECKING:
     from acp_wire.schema.authentication import AuthenticateRequest, LogoutRequest
@@ -86,7 +85,8 @@ class Agent:
         self._sessions = Sessions(store)
         self._client: ClientCapabilities | None = None
         self._initialized = False
-        self._warming = False
+        self._warming = Warming(log)
+        self._opened_one = False
         self._busy_at_end = False
 
     @property
@@ -103,37 +103,20 @@ class Agent:
         self._closing()
 
     async def warm(self) -> None:
-        """Loads, after the first session was answered, all that its first prompt would otherwise wait for."""
-        self._log.load()
-        await anyio.to_thread.run_sync(self._load_what_a_turn_needs, abandon_on_cancel=True)
-        from ars_acp.models.model import ModelError
-
-        try:
-            self._models.load()
-            await self._models.base().warm()
-        except (ModelError, RpcError) as exc:  # the first prompt will tell the client
-            self._log.error("model.warming_failed", reason=str(exc))
-        if not gc.isenabled():
-            gc.freeze()  # what is loaded by now stays until the end
-            gc.enable()
+        """Loads, after the first session was answered, what its first prompt would wait for; asks which models are."""
+        await self._warming.load(self._models, self._client)
         await self._models.list()
         for session in list(self._sessions.active.values()):
             self._tell_options(session)
 
-    def _load_what_a_turn_needs(self) -> None:
-        from acp_wire import methods
-        from ars_acp.acp_hands import abilities
-        from ars_acp.tools import offered
-
-        import_module("ars_acp.turn")
-        for tool in offered(abilities(self._client)):
-            tool.spec()
-        methods.SESSION_PROMPT.params({"sessionId": "", "prompt": []})
-        with contextlib.suppress(RpcError):  # the next who needs it is told
-            self._models.load()
+    async def _warm_when_quiet(self) -> None:
+        await self._warming.quiet()
+        if self._settings.can_reach_a_model():
+            await self._warming.load(self._models, self._client)
 
     def received(self, call: Call) -> None:
         """Runs in wire order, before the request's task: what a later line may refer to is known from here on."""
+        self._warming.asked()
         if call.method == "initialize":
             INITIALIZE.params(call.raw)  # refused here, it has initialized nothing
             self._initialized = True
@@ -148,6 +131,8 @@ class Agent:
                 call.ended(lambda: session.prompt_ended(call))
 
     async def initialize(self, params: "InitializeRequest", call: Call) -> dict[str, Any]:
+        if self._client is None:
+            call.then(lambda: self._later(self._warm_when_quiet))
         self._client = params.client_capabilities
         name = params.client_info.name if params.client_info else None
         self._log.info("client.initialized", client=name, version=params.protocol_version)
@@ -239,8 +224,8 @@ class Agent:
         call.then(lambda: self._tell_commands(session))
         call.then(lambda: self._tell_options(session, state["configOptions"]))
         call.then(lambda: session.log.tell(self._streamer(session)))
-        if not self._warming:
-            self._warming = True
+        if not self._opened_one:
+            self._opened_one = True
             call.then(lambda: self._later(self.warm))
         if session.mcp is not None:
             session.mcp.stop()

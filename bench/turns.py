@@ -30,8 +30,19 @@ def first_token(bench: Bench) -> Iterator[Figure]:
             time.sleep(2)
             return prompt_latency(peer, session)
 
+    def spare() -> tuple[float, float]:
+        with bench.agent("mode:ok20") as peer:
+            time.sleep(2)
+            began = time.perf_counter()
+            session = peer.new_session()
+            created = (time.perf_counter() - began) * 1000
+            return created, prompt_latency(peer, session)
+
     yield Figure("first prompt, sent at once → first update", bench.median(at_once), 500, "ms")
     yield Figure("first prompt, after 2 s → first update", bench.median(after_idling), 15, "ms")
+    created, shown = (statistics.median(times) for times in zip(*(spare() for _ in range(bench.runs)), strict=True))
+    yield Figure("initialized, idle 2 s → session/new", created, 30, "ms")
+    yield Figure("initialized, idle 2 s → first prompt → first update", shown, 15, "ms")
     with bench.agent("mode:ok20") as peer:
         session = warmed(peer)
         latencies = [prompt_latency(peer, session) for _ in range(50)]

@@ -71,6 +71,37 @@ def test_the_first_session_is_answered_before_anything_is_loaded_that_only_a_tur
     assert not LATE & loaded
 
 
+LOADED_WHEN_QUIET = """
+import os, sys
+from ars_acp import __main__, warming
+
+loads = warming.Warming.load
+
+async def tell(self, *of):
+    await loads(self, *of)
+    print(*sys.modules, file=sys.stderr, flush=True)
+    os._exit(0)
+
+warming.QUIET_SECONDS = 0.05
+warming.Warming.load = tell
+__main__.main([])
+"""
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_agent_that_nobody_asks_for_a_session_loads_what_a_turn_needs(tmp_path: Path, times: int) -> None:
+    env = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "OPENAI_API_KEY": "sk-not-a-real-key"}
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", LOADED_WHEN_QUIET]
+    with subprocess.Popen(command, env=env, stdin=pipe, stdout=pipe, stderr=pipe) as it:
+        it.stdin.write(times * (json.dumps(LINES[0]).encode() + b"\n"))
+        it.stdin.flush()
+        it.wait(20)
+        assert len(answers(it.stdout.read())) == times
+        loaded = set(it.stderr.read().decode().split())
+    assert loaded >= LATE - {"httpx", "mcp"} | {"ars_acp.models.endpoint", "ars_acp.commands"}
+
+
 def answers(output: bytes) -> list[Any]:
     """The answers among all that was written."""
     return [it for it in map(json.loads, output.splitlines()) if "id" in it]
