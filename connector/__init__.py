@@ -1,5 +1,6 @@
 """Spawn and drive any agent that speaks the Agent Client Protocol."""
 
+from connector.approvals import Approvals, Question
 from connector.client import Client, Filled
 from connector.connector import Connector, launch
 from connector.errors import (
@@ -8,16 +9,22 @@ from connector.errors import (
     AgentNotFound,
     AgentTimeout,
     ConnectorError,
+    ConversationHeld,
     NotOffered,
+    NotSent,
+    RecordUnusable,
     SessionNotFound,
     SignInNeeded,
+    TurnInterrupted,
     VersionMismatch,
 )
 from connector.limits import Limits
 from connector.permissions import Act, Answer, Decision, allow_once, allow_reads, ask, decide, deny_all
 from connector.process import Command
+from connector.record import Record
 from connector.rules import Rule, by_rules, in_order, no_opinion
 from connector.session import Session
+from connector.stored import keeping
 from connector.turn import Exchange, Turn, is_late, seq_of
 from connector.vendors import VENDORS, Vendor, command_of
 from connector.workspace import Workspace
@@ -30,20 +37,27 @@ __all__ = [
     "AgentNotFound",
     "AgentTimeout",
     "Answer",
+    "Approvals",
     "Client",
     "Command",
     "Connector",
     "ConnectorError",
+    "ConversationHeld",
     "Decision",
     "Exchange",
     "Filled",
     "Limits",
     "NotOffered",
+    "NotSent",
+    "Question",
+    "Record",
+    "RecordUnusable",
     "Rule",
     "Session",
     "SessionNotFound",
     "SignInNeeded",
     "Turn",
+    "TurnInterrupted",
     "Vendor",
     "VersionMismatch",
     "Workspace",
@@ -56,6 +70,7 @@ __all__ = [
     "deny_all",
     "in_order",
     "is_late",
+    "keeping",
     "launch",
     "no_opinion",
     "seq_of",

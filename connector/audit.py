@@ -15,9 +15,19 @@ MOST_CHARACTERS = 2000
 
 def record(act: Act, decision: Decision, secrets: Secrets) -> dict[str, Any]:
     """The record of a decision, as JSON can hold it. Contents of files are not in it."""
-    told: dict[str, Any] = {
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+    said = {"allowed": decision.allowed, "option": decision.option_id, "by": decision.by, "reason": decision.reason}
+    time = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return {
+        "time": time,
         "session": act.session,
+        **described(act, secrets),
+        **_hidden(_with_who(said, decision), secrets),
+    }
+
+
+def described(act: Act, secrets: Secrets) -> dict[str, Any]:
+    """What an act is, as JSON can hold it, without secrets and without the contents of files."""
+    told = {
         "kind": act.kind,
         "title": act.title,
         "paths": list(act.paths),
@@ -26,14 +36,18 @@ def record(act: Act, decision: Decision, secrets: Secrets) -> dict[str, Any]:
         "env": list(act.env),
         "asked": act.asked,
         "protected": act.protected,
-        "allowed": decision.allowed,
-        "option": decision.option_id,
-        "by": decision.by,
-        "reason": decision.reason,
     }
+    return _hidden(told, secrets)
+
+
+def _hidden(told: dict[str, Any], secrets: Secrets) -> dict[str, Any]:
     hidden = secrets.hide_in({name: _short(value) for name, value in told.items()})
     assert isinstance(hidden, dict)
     return hidden
+
+
+def _with_who(said: dict[str, Any], decision: Decision) -> dict[str, Any]:
+    return {**said, "who": decision.who} if decision.who else said
 
 
 def to_file(path: str) -> OnDecision:

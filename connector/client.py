@@ -5,10 +5,11 @@ ends their turn. Whatever the agent asks is answered, also when the person has c
 """
 
 import contextlib
+import os
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import anyio.lowlevel
@@ -42,12 +43,22 @@ if TYPE_CHECKING:
 
 EARLY_SESSIONS = 16
 EARLY_UPDATES = 10_000
+# What the record has of its own.
+UNWANTED = ("time", "session")
 
 # One of the models of `acp_wire.schema.session_update`.
 Update = Any
 OnUpdate = Callable[[Update], None]
 # The same, None for a kind that is not known, and the update as it came; what was said of its delivery is in `_meta`.
 OnCame = Callable[[Update | None, dict[str, Any]], None]
+
+
+# `asked` or `decided`, and what the record is to say of it.
+OnQuestion = Callable[[str, dict[str, Any]], None]
+
+
+def _nobody(kind: str, fields: dict[str, Any]) -> None:
+    """Whoever keeps a record says so."""
 
 
 class _AsItCame(methods.Notification[Any]):
@@ -83,6 +94,7 @@ class Hands:
 
     workspace: Workspace
     on_update: OnCame
+    on_question: OnQuestion
     # Between session/cancel and the end of the turn every question is answered `cancelled`.
     cancelled: bool = False
     asking: set[Call] = field(default_factory=set)
@@ -136,9 +148,12 @@ class Client:
             notices=True,
         )
 
-    def add(self, session_id: str, workspace: Workspace, on_update: OnCame) -> None:
-        """Serves `session_id` from here on; `on_update` gets what the agent had reported too early, then the rest."""
-        self._sessions[session_id] = Hands(workspace, on_update)
+    def add(self, session_id: str, workspace: Workspace, on_update: OnCame, on_question: OnQuestion = _nobody) -> None:
+        """Serves `session_id` from here on; `on_update` gets what the agent had reported too early, then the rest.
+
+        `on_question` is told, for the session's record, of what is `asked` and what is `decided`.
+        """
+        self._sessions[session_id] = Hands(workspace, on_update, on_question)
         for update, raw in self._early.pop(session_id, ()):
             self._deliver(self._sessions[session_id], update, raw)
 
@@ -308,12 +323,30 @@ class Client:
         if not act.asked and any(grant.covers(act, texts) for grant in hands.grants):
             decision = Decision(None, "granted in this turn", allowed=True, by="grant")
         else:
-            decision = await decide(act, self._policy if act.asked else self._unasked)
+            act = replace(act, id=os.urandom(8).hex())
+            decision = await self._ask(hands, act)
             if decision.allowed:
                 hands.grants.append(Grant(act, decision.by == "person"))
-        if self._on_decision is not None:
-            self._on_decision(audit.record(act, decision, self.secrets))
+        self._note_decision(hands, act, decision)
         return decision
+
+    async def _ask(self, hands: Hands, act: Act) -> Decision:
+        """What the policy decides. Whoever answers, a turn that is cancelled before the agent has it is cancelled."""
+        options = [it.model_dump(by_alias=True, exclude_none=True) for it in act.options]
+        hands.on_question("asked", {"id": act.id, **audit.described(act, self.secrets), "options": options})
+        try:
+            decision = await decide(act, self._policy if act.asked else self._unasked)
+            await anyio.lowlevel.checkpoint_if_cancelled()
+        except BaseException:
+            self._note_decision(hands, act, Decision(None, "the question was withdrawn", by="cancel"))
+            raise
+        return decision
+
+    def _note_decision(self, hands: Hands, act: Act, decision: Decision) -> None:
+        told = audit.record(act, decision, self.secrets)
+        if self._on_decision is not None:
+            self._on_decision(told)
+        hands.on_question("decided", {"id": act.id, **{name: it for name, it in told.items() if name not in UNWANTED}})
 
     async def _permit(self, hands: Hands, call: Call, act: Act, texts: Texts | None = None) -> None:
         """Raises `RpcError` unless an act that the agent is about to do through us may be done."""
@@ -341,9 +374,7 @@ class Client:
         if hands is not None and known is not None and filled.action == "accept" and filled.approves:
             act = self._act(hands, form.session_id or "", (), known, None)
             hands.grants.append(Grant(act, by_person=True, reviewed=True))
-            if self._on_decision is not None:
-                decision = Decision(None, "reviewed", allowed=True, by="person")
-                self._on_decision(audit.record(act, decision, self.secrets))
+            self._note_decision(hands, act, Decision(None, "reviewed", allowed=True, by="person"))
 
     def _hands(self, session_id: str) -> Hands:
         try:

@@ -173,7 +173,7 @@ class Connector:
             session.recreated(session.id, system)
         else:
             session.noted("new")
-        self.client.add(session.id, workspace, session.take)
+        self.client.add(session.id, workspace, session.take, session.question)
         session.opened(created)
         self.sessions[session.id] = session
         return session
@@ -338,7 +338,8 @@ class Connector:
             session.recall()
         if replay:
             session.replay(known=kept.last > 0)
-        self.client.add(session_id, Workspace([cwd, *directories], on_output=on_output), session.take)
+        workspace = Workspace([cwd, *directories], on_output=on_output)
+        self.client.add(session_id, workspace, session.take, session.question)
         try:
             asked = {"sessionId": session_id, **params}
             session.opened(await self._ask_session(row, asked, on_answer=session.all_replayed))

@@ -7,7 +7,7 @@ person who points at that very option can grant `allow_always`, and only a perso
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,8 @@ class Act:
     `kind` is the tool call's, or `execute` where that is missing or contradicted by the rest. `title` is for people and
     decides nothing. `tool_call` holds everything known about the call, earlier updates included. `root` is the
     session's own directory, `cwd` where the command runs, `env` names the variables that it is given. `protected` says
-    that a path is one that a person has to be asked about, `asked` that the agent asked rather than just did it.
+    that a path is one that a person has to be asked about, `asked` that the agent asked rather than just did it. `id`
+    is what the session's record calls the question.
     """
 
     kind: str
@@ -59,24 +60,37 @@ class Act:
     env: tuple[str, ...] = ()
     protected: bool = False
     asked: bool = True
+    id: str = ""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """The chosen option, or None for `cancelled`; whether that allows the act, who decided, and why."""
+    """The chosen option, or None for `cancelled`; whether that allows the act, who decided, and why.
+
+    `by` is what has decided: a person, a policy, a grant; `who` that one's name, where it has one.
+    """
 
     option_id: str | None
     reason: str
     allowed: bool = False
     by: str = "policy"
+    who: str = ""
 
     def outcome(self) -> dict[str, Any]:
         """The result of session/request_permission."""
         return build.cancelled() if self.option_id is None else build.selected(self.option_id)
 
 
+@dataclass(frozen=True)
+class Said:
+    """An answer with the name of who has given it."""
+
+    answer: Answer | str
+    who: str
+
+
 # Says yes, no or neither, or returns the id of the option that a person has picked; None leaves it to the next policy.
-Policy = Callable[[Act], Awaitable[Answer | str | None]]
+Policy = Callable[[Act], Awaitable[Answer | str | Said | None]]
 
 
 async def decide(act: Act, policy: Policy) -> Decision:
@@ -85,6 +99,12 @@ async def decide(act: Act, policy: Policy) -> Decision:
     if not counted or "" in counted or max(counted.values()) > 1:
         return Decision(None, "the options have no ids that tell them apart")
     answer = await policy(act)
+    if isinstance(answer, Said):
+        return replace(_decision(act, answer.answer), who=answer.who)
+    return _decision(act, answer)
+
+
+def _decision(act: Act, answer: Answer | str | None) -> Decision:
     if isinstance(answer, str):
         kinds = [option.kind for option in act.options if option.option_id == answer]
         if not kinds:
@@ -136,7 +156,7 @@ def allow_reads(inside: Callable[[str, str], bool], otherwise: Policy = deny_all
     `inside(session, path)` tells whether a path lies inside that session's roots, by descriptor.
     """
 
-    async def reads_allowed(act: Act) -> Answer | str | None:
+    async def reads_allowed(act: Act) -> Answer | str | Said | None:
         if (
             act.kind == "read"
             and not act.protected

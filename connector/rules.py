@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from connector.permissions import Act, Answer, Policy, deny_all
+from connector.permissions import Act, Answer, Policy, Said, deny_all
 
 # What a permission for paths can be given for: the rest says nothing of what else happens.
 ABOUT_PATHS = ("read", "edit", "delete", "move", "search")
@@ -48,7 +48,7 @@ class Rule:
 def by_rules(rules: Sequence[Rule], otherwise: Policy = deny_all) -> Policy:
     """The answer of the first rule that fits. What is protected is never allowed by a rule, but left to `otherwise`."""
 
-    async def decided(act: Act) -> Answer | str | None:
+    async def decided(act: Act) -> Answer | str | Said | None:
         for rule in rules:
             if rule.fits(act) and not (act.protected and rule.answer is Answer.ALLOW):
                 return rule.answer
@@ -60,7 +60,7 @@ def by_rules(rules: Sequence[Rule], otherwise: Policy = deny_all) -> Policy:
 def in_order(*policies: Policy) -> Policy:
     """The answer of the first policy that has one; none is a no."""
 
-    async def decided(act: Act) -> Answer | str | None:
+    async def decided(act: Act) -> Answer | str | Said | None:
         for policy in policies:
             if (answer := await policy(act)) is not None:
                 return answer

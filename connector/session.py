@@ -253,6 +253,10 @@ class Session:
         if update is not None and (turn is None or turn.answered):
             self.outside(update)
 
+    def question(self, kind: str, fields: dict[str, Any]) -> None:
+        """Records what was asked, or what was decided."""
+        self.record.note(kind, turn=running.id if (running := self.running) is not None else None, **fields)
+
     @property
     def last_seq(self) -> int | None:
         """The last number (`ars/seq`) that the agent gave to an update; None where it gives none."""
