@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import anyio
 
@@ -49,7 +50,7 @@ def main() -> int:
         environment=os.environ,
         on_heard=lambda prompts: _add_line(chosen.heard, prompts),
         stored=json.loads(chosen.store.read_text()) if chosen.store and chosen.store.exists() else (),
-        on_stored=lambda sessions: chosen.store and chosen.store.write_text(json.dumps(sessions)),
+        on_stored=lambda sessions: _keep(chosen.store, sessions),
     )
     anyio.run(_serve, agent, vendor.quirks.eof_seconds)
     return 0
@@ -60,6 +61,14 @@ async def _serve(agent: MockAgent, eof_seconds: float) -> None:
         agent.connection = Connection(stream, agent, AGENT_SIDE)
         await agent.connection.serve()
         await anyio.sleep(eof_seconds)
+
+
+def _keep(path: Path | None, sessions: Sequence[dict[str, Any]]) -> None:
+    """All of it or what was there before, whenever the process is killed."""
+    if path is not None:
+        beside = path.with_name(f"{path.name}.{os.getpid()}")
+        beside.write_text(json.dumps(sessions), encoding="utf-8")
+        beside.replace(path)
 
 
 def _add_line(path: Path | None, prompts: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ from connector.testing.script import Step, Turn
 if TYPE_CHECKING:
     from connector.testing.agent import MockAgent, MockSession
 
+WINDOW = 100_000
 _WORDS = re.compile(r"\s*\S+\s*|\s+")
 
 
@@ -87,6 +88,10 @@ class Play:
                 await self._use_tool("execute", " ".join(step.value), {"command": step.value})
             case "ask":
                 await self._use_tool(step.value, text, {})
+            case "usage":
+                used, cost = step.value
+                told = None if cost is None else build.cost(cost, "USD")
+                self._update(build.usage_update(used, WINDOW, cost=told))
             case "wait":
                 await anyio.sleep(step.value)
             case "stop":

@@ -16,6 +16,7 @@
     say: Then not.
     ---
     wait 0.5                        seconds
+    usage 1200 0.05                 tells the tokens in the context, and what the session has cost so far in USD
     stop max_tokens                 ends the turn with that stop reason; without it, end_turn
 
 `=== turn if "text"` waits for a prompt that contains it, `=== turn repeat` serves all further prompts. In text
@@ -139,6 +140,8 @@ class _Reader:
                 path, _, text = rest.partition(":")
                 lines = [part for part in (text.strip(), self._below()) if part]
                 return Step("write", path.strip(), "".join(f"{part}\n" for part in lines), outcome)
+            case "usage":
+                return Step("usage", "", (int(self._number(first)), self._number(more) if more else None), outcome)
             case "run" | "error":
                 return Step(word, "", self._json(rest), outcome)
             case "ask":
