@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from connector.errors import SessionNotFound
+from connector.groups import single_errors
 from connector.record import Record
 from event_log.stores import open_store
 
@@ -25,14 +26,15 @@ async def keeping(
     Raises `event_log.StoreInvalid`.
     """
     store = open_store(url, beside=beside, tell=tell)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(store.run)
-        try:
-            yield store
-        finally:
-            with anyio.CancelScope(shield=True):
-                await store.close()
-            tasks.cancel_scope.cancel()
+    with single_errors():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(store.run)
+            try:
+                yield store
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await store.close()
+                tasks.cancel_scope.cancel()
 
 
 async def ensure(connector: "Connector", name: str, cwd: str, **more: Any) -> "Session":
