@@ -15,6 +15,7 @@ from connector.fold import recap, replayed
 from connector.link import Link
 from connector.record import RECAP_CHARACTERS, Record, told
 from connector.turn import Exchange, Turn, seq_of
+from connector.vendors import Vendor
 
 if TYPE_CHECKING:
     from acp_wire.schema.config_options import SessionConfigOption
@@ -127,6 +128,11 @@ class Session:
     def running(self) -> Turn | None:
         """The turn that runs, if one does."""
         return self._latest if self._latest is not None and self._latest.state == "running" else None
+
+    @property
+    def vendor(self) -> Vendor:
+        """The row of the agent whose session it is."""
+        return self._link.vendor
 
     @property
     def closed(self) -> bool:

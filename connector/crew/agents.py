@@ -1,0 +1,39 @@
+"""Sessions of a crew's roles, on agents that somebody else has started and looks after."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+import anyio
+
+from connector.crew.role import Role
+from connector.errors import ConnectorError
+
+if TYPE_CHECKING:
+    from connector.session import Session
+
+
+class Ensures(Protocol):
+    """An agent that gives the same conversation back for the same name: a `Connector`, or one that is supervised."""
+
+    async def ensure(self, name: str, cwd: str, *, system_prompt: str | None = None) -> "Session": ...
+
+
+class Agents:
+    """The agents of a crew, by the names that its roles call them. Several roles may share one: each has a session."""
+
+    def __init__(self, agents: Mapping[str, Ensures]) -> None:
+        self._agents = agents
+        self._sessions: dict[str, Session] = {}
+        self._one_at_a_time: dict[str, anyio.Lock] = {}
+
+    async def ensure(self, role: Role, name: str, cwd: str) -> "Session":
+        """See `Sessions`; `ConnectorError` too for an agent that is not there."""
+        if role.agent not in self._agents:
+            raise ConnectorError(role.agent, f"{role.name} has no agent of that name")
+        conversation = f"{name}/{role.name}"
+        async with self._one_at_a_time.setdefault(conversation, anyio.Lock()):
+            session = self._sessions.get(conversation)
+            if session is None or session.closed:
+                session = await self._agents[role.agent].ensure(conversation, cwd, system_prompt=role.prompt)
+                self._sessions[conversation] = session
+            return session

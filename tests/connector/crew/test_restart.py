@@ -1,0 +1,117 @@
+"""A conversation that goes on in another process, and those who read it meanwhile."""
+
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connector.crew import Crew, open_crew, parallel, read_crew, sequential
+from connector.crew.crew import log_name
+from connector.stored import keeping
+from event_log import LogHeld, Store, open_store
+from event_log.stores.memory import MemoryStore
+from tests.connector.crew.support import COUNTING, Mocks, crew_of
+
+SCRIPTS = dict.fromkeys(("Ann", "Bob"), COUNTING)
+
+
+async def test_a_crew_that_is_opened_again_knows_what_each_role_has_seen_and_the_roles_remember(
+    tmp_path: Path,
+) -> None:
+    store = MemoryStore()
+    async with crew_of(tmp_path, SCRIPTS, store=store) as (crew, _):
+        await crew.say("One.").ended()
+    async with crew_of(tmp_path, SCRIPTS, store=store) as (crew, mocks):
+        assert [message.text for message in crew.log()] == ["One.", "Ann-1.", "Bob-1."]
+        assert crew.spent.replies == 2
+        await crew.say("Two.").ended()
+        assert mocks.heard("Ann") == ["You are Ann.\nUser: One.", "Assistant (Bob): Bob-1.\n\nUser: Two."]
+        assert mocks.heard("Bob") == [
+            "You are Bob.\nUser: One.\n\nAssistant (Ann): Ann-1.",
+            "User: Two.\n\nAssistant (Ann): Ann-2.",
+        ]
+        with pytest.raises(ValueError, match="no round was interrupted"):
+            crew.go_on()
+
+
+async def cut(store: Store, cwd: Path, without: int, *more: dict[str, Any]) -> None:
+    """Takes the newest entries of a crew's log away, as if the process had ended before they were written."""
+    name = log_name("chat", str(cwd))
+    entries = [entry for _, entry in (await store.open(name)).read()]
+    await store.delete(name)
+    log = await store.create(name)
+    log.append([*entries[:-without], *more])
+    log.close()
+
+
+async def test_a_reply_that_only_the_roles_record_has_is_not_asked_for_again(tmp_path: Path) -> None:
+    store, mocks = MemoryStore(), Mocks(tmp_path, SCRIPTS, {})
+    async with mocks.agents(store) as agents:
+
+        def opened() -> AbstractAsyncContextManager[Crew]:
+            return open_crew(agents, store, "chat", mocks.roles, cwd=str(tmp_path))
+
+        async with opened() as crew:
+            await crew.say("One.", round=parallel).ended()
+        replied_last = [message.by for message in crew.log()][-1]
+        await cut(store, tmp_path, without=2)
+        async with opened() as crew:
+            assert [ask.role for ask in crew.conversation.asks.values()] == [replied_last]
+            with pytest.raises(ValueError, match="another round that was interrupted, parallel"):
+                crew.go_on(sequential)
+            talk = crew.go_on()
+            assert await talk.ended() == "done"
+            assert [reply.text for reply in talk.replies] == [f"{replied_last}-1."]
+            assert sorted(message.text for message in crew.log()) == ["Ann-1.", "Bob-1.", "One."]
+            assert crew.spent.replies == 2
+        assert [len(mocks.heard(role)) for role in SCRIPTS] == [1, 1]
+
+
+async def test_a_role_that_was_never_given_what_was_meant_for_it_is_asked_when_the_round_goes_on(
+    tmp_path: Path,
+) -> None:
+    store, mocks = MemoryStore(), Mocks(tmp_path, SCRIPTS, {})
+    async with mocks.agents(store) as agents:
+
+        def opened() -> AbstractAsyncContextManager[Crew]:
+            return open_crew(agents, store, "chat", mocks.roles, cwd=str(tmp_path))
+
+        async with opened() as crew:
+            await crew.say("One.", to=["Ann"]).ended()
+        asked = {"type": "asked", "ask": 2, "role": "Bob", "round": 1, "upto": 2, "shown": [0, 1], "at": 0.1}
+        await cut(store, tmp_path, 1, {**asked, "reminded": False, "mark": 0})
+        async with opened() as crew:
+            interrupted = crew.conversation.interrupted
+            assert interrupted is not None
+            interrupted.roles = ("Ann", "Bob")  # the first process had spoken to both
+            talk = crew.go_on()
+            assert [(reply.role, reply.kind or reply.text) async for reply in talk] == [
+                ("Bob", "interrupted"),
+                ("Bob", "Bob-1."),
+            ]
+        assert mocks.heard("Ann") == ["You are Ann.\nUser: One."]
+        assert mocks.heard("Bob") == ["You are Bob.\nUser: One.\n\nAssistant (Ann): Ann-1."]
+
+
+async def test_what_is_said_next_ends_a_round_that_was_interrupted(tmp_path: Path) -> None:
+    store = MemoryStore()
+    async with crew_of(tmp_path, SCRIPTS, store=store) as (crew, _):
+        await crew.say("One.", to=["Ann"]).ended()
+    await cut(store, tmp_path, without=1)
+    async with crew_of(tmp_path, SCRIPTS, store=store) as (crew, mocks):
+        await crew.say("Two.", to=["Bob"]).ended()
+        assert [round.why for round in crew.conversation.rounds] == ["interrupted", "done"]
+        assert mocks.heard("Bob") == ["You are Bob.\nUser: One.\n\nAssistant (Ann): Ann-1.\n\nUser: Two."]
+
+
+async def test_others_may_read_a_conversation_that_is_somebodys_but_not_take_it(tmp_path: Path) -> None:
+    url = f"jsonl:{tmp_path}/store"
+    async with keeping(url) as store, crew_of(tmp_path, SCRIPTS, store=store) as (crew, _):
+        await crew.say("One.").ended()
+        reader = open_store(url)
+        read = await read_crew(reader, "chat", str(tmp_path))
+        assert [message.text for message in read.messages] == ["One.", "Ann-1.", "Bob-1."]
+        with pytest.raises(LogHeld):
+            async with open_crew(crew._sessions, reader, "chat", [*crew.roles.values()], cwd=str(tmp_path)):
+                pass
