@@ -4,6 +4,7 @@ import argparse
 import json
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +100,18 @@ async def run(options: Options) -> int:
     return await _Run(options).run()
 
 
+def policy(allow: str, client: "Callable[[], Client]") -> "Policy":
+    """Who decides where nobody is asked: one of `ALLOW`. `client` is whose directories are meant."""
+    from connector import allow_once, allow_reads, deny_all
+
+    policies: dict[str, Policy] = {
+        "nothing": deny_all,
+        "reads": allow_reads(lambda session, path: client().inside(session, path)),
+        "once": allow_once,
+    }
+    return policies[allow]
+
+
 class _Run:
     """One turn, from launch to exit code."""
 
@@ -146,16 +159,11 @@ class _Run:
             return exit_of(reason, interrupted=self._interrupted)
 
     def _client(self) -> "Client":
-        from connector import Client, allow_once, allow_reads, audit, deny_all
+        from connector import Client, audit
         from connector.permissions import Answer
         from connector.rules import Rule, by_rules
 
         options = self._options
-        policies: dict[str, Policy] = {
-            "nothing": deny_all,
-            "reads": allow_reads(lambda session, path: client.inside(session, path)),
-            "once": allow_once,
-        }
         rules = [Rule(Answer.ALLOW, argv=command) for command in options.commands]
         if options.edits:
             rules.append(Rule(Answer.ALLOW, kinds=("edit",), paths=options.edits))
@@ -166,7 +174,7 @@ class _Run:
             if keep is not None:
                 keep(record)
 
-        client = Client(policy=by_rules(rules, policies[options.allow]), on_decision=decided)
+        client = Client(policy=by_rules(rules, policy(options.allow, lambda: client)), on_decision=decided)
         return client
 
     def _interrupt(self) -> None:

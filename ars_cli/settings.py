@@ -80,6 +80,16 @@ def model_is_configured() -> bool:
     return load({}).can_reach_a_model()
 
 
+def crew_store() -> str:
+    """The URL of the store where the conversations of crews are kept, with those of their roles.
+
+    Raises `ars_acp.errors.SettingsError` where there is no home directory.
+    """
+    from ars_acp.settings import state_directory
+
+    return f"jsonl:{state_directory() / 'crews'}"
+
+
 def demo_script() -> str:
     """The script that plays the model's part in the demonstration."""
     from ars_acp.models.script import DEMO
