@@ -126,6 +126,8 @@ class Connection:
         self._closed = False
         # When the last byte came, by the clock of the event loop.
         self.heard = time.monotonic()
+        # Called once nothing more can come.
+        self.on_end: Callable[[], None] | None = None
         self.serve_with(handlers, on_event)
 
     def serve_with(self, handlers: object, on_event: Callable[[str, dict[str, Any]], None] | None = None) -> None:
@@ -154,6 +156,8 @@ class Connection:
                 self._closed = True
                 if self._peer_closed is not None:
                     self._guarded("closed", self._peer_closed)
+                if self.on_end is not None:
+                    self.on_end()
                 for call in self._inbound.values():
                     call.scope.cancel()
                 for waiting in self._pending.values():

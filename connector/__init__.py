@@ -1,13 +1,17 @@
 """Spawn and drive any agent that speaks the Agent Client Protocol."""
 
 from connector.approvals import Approvals, Question
+from connector.backoff import Restarts
 from connector.client import Client, Filled
 from connector.connector import Connector, launch
 from connector.errors import (
     AgentError,
     AgentExited,
+    AgentInterrupted,
     AgentNotFound,
     AgentTimeout,
+    AgentUnavailable,
+    CallKnown,
     ConnectorError,
     ConversationHeld,
     NotOffered,
@@ -25,6 +29,8 @@ from connector.record import Record
 from connector.rules import Rule, by_rules, in_order, no_opinion
 from connector.session import Session
 from connector.stored import keeping
+from connector.supervised import State, Status, Supervised
+from connector.supervisor import Supervisor
 from connector.turn import Exchange, Turn, is_late, seq_of
 from connector.vendors import VENDORS, Vendor, command_of
 from connector.workspace import Workspace
@@ -34,10 +40,13 @@ __all__ = [
     "Act",
     "AgentError",
     "AgentExited",
+    "AgentInterrupted",
     "AgentNotFound",
     "AgentTimeout",
+    "AgentUnavailable",
     "Answer",
     "Approvals",
+    "CallKnown",
     "Client",
     "Command",
     "Connector",
@@ -52,10 +61,15 @@ __all__ = [
     "Question",
     "Record",
     "RecordUnusable",
+    "Restarts",
     "Rule",
     "Session",
     "SessionNotFound",
     "SignInNeeded",
+    "State",
+    "Status",
+    "Supervised",
+    "Supervisor",
     "Turn",
     "TurnInterrupted",
     "Vendor",

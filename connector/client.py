@@ -101,6 +101,8 @@ class Hands:
     # How many of its requests are being answered, and when something was last heard of it, by the monotonic clock.
     waits: int = 0
     heard: float = 0.0
+    # How many of them there have been.
+    served: int = 0
     tool_calls: "dict[str, ToolCall | ToolCallUpdate]" = field(default_factory=dict)
     grants: list[Grant] = field(default_factory=list)
 
@@ -153,15 +155,35 @@ class Client:
 
         `on_question` is told, for the session's record, of what is `asked` and what is `decided`.
         """
-        self._sessions[session_id] = Hands(workspace, on_update, on_question)
-        for update, raw in self._early.pop(session_id, ()):
-            self._deliver(self._sessions[session_id], update, raw)
+        self.put_back(session_id, Hands(workspace, on_update, on_question))
 
     async def remove(self, session_id: str) -> None:
         """Ends the session's terminals and forgets it."""
         hands = self._sessions.pop(session_id, None)
         if hands is not None:
             await hands.workspace.close()
+
+    def take_out(self, session_id: str) -> Hands:
+        """What serves a session, which is to be put back under the same id or another."""
+        return self._sessions.pop(session_id)
+
+    def put_back(self, session_id: str, hands: Hands) -> None:
+        """Serves `session_id` from here on, as `add` does."""
+        self._sessions[session_id] = hands
+        for update, raw in self._early.pop(session_id, ()):
+            self._deliver(hands, update, raw)
+
+    async def interrupted(self, session_id: str) -> None:
+        """The agent's process is gone: so are its terminals, its tool calls and what it was granted."""
+        hands = self._sessions[session_id]
+        hands.tool_calls.clear()
+        hands.grants.clear()
+        await hands.workspace.terminals.close()
+
+    def served(self, session_id: str) -> int:
+        """How many requests the agent has made of us in this session."""
+        hands = self._sessions.get(session_id)
+        return 0 if hands is None else hands.served
 
     def begin_turn(self, session_id: str) -> None:
         """Questions are asked again, after a cancelled turn, and nothing is granted yet."""
@@ -192,6 +214,7 @@ class Client:
         hands = self._sessions.get(call.raw.get("sessionId", "")) if isinstance(call.raw, dict) else None
         if hands is not None:
             hands.waits += 1
+            hands.served += 1
             call.ended(lambda: _answered(hands))
 
     def inside(self, session_id: str, path: str) -> bool:

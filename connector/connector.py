@@ -8,7 +8,7 @@ import anyio
 import anyio.abc
 
 from acp_wire import methods
-from connector import stored
+from connector import recovery, stored
 from connector.backoff import Backoff
 from connector.client import Client, OnUpdate, Update
 from connector.errors import AgentError, ConnectorError, NotOffered, SessionNotFound, SignInNeeded
@@ -204,8 +204,7 @@ class Connector:
 
     def tell(self, event: str, **fields: Any) -> None:
         """Tells whoever listens to events."""
-        if self._link.on_event is not None:
-            self._link.on_event(event, {"agent": self._link.name, **fields})
+        self._link.event(event, agent=self._link.name, **fields)
 
     async def list_sessions(self, cwd: str | None = None) -> "list[SessionInfo]":
         """All sessions that the agent has kept, or those of one directory. Raises `NotOffered`."""
@@ -276,6 +275,17 @@ class Connector:
         for session in list(self.sessions.values()):
             with session.knowing_it_all():
                 await self._ask_session(row, {"sessionId": session.id, **session.params})
+
+    async def recover(self, generation: Generation) -> None:
+        """`take_over` that loses no session: one that the agent cannot take up is made anew, with what was said in it
+        in front of its next prompt. Raises `ConnectorError` where the process can do nothing for a session.
+        """
+        self._link.attach(generation)
+        lost: dict[Session, str] = {}
+        for session in sorted(self.sessions.values(), key=lambda session: session.running is None):
+            if not session.closed and (why := await recovery.take_up(session, self._link, self._ask_session)):
+                lost[session] = why
+        await recovery.make_anew(lost, self.sessions, self._link, self._ask_session)
 
     async def _lose_sessions(self) -> None:
         lost, self.sessions, self._only = list(self.sessions.values()), {}, None
@@ -394,27 +404,53 @@ async def launch(
     is the caller's, who runs and closes it (`stored.keeping`). Without one they are in memory. Raises `ConnectorError`
     where the agent cannot be started or does not shake hands, ValueError for what is no command.
     """
-    vendor, command = _started_by(agent)
-    capabilities = client.capabilities(withheld=vendor.quirks.withheld)
-    program = Program(vendor, command, cwd, capabilities, limits or vendor.limits, client_info or IN_OUR_NAME)
     with _single_errors(), contextlib.ExitStack() as at_end:
         async with anyio.create_task_group() as tasks:
-            link = Link(program, client, tasks, on_event, on_stderr)
-            generation = await begun(link.begin(), tasks)
-            connector = Connector(
-                link,
+            connector, link = connector_of(
+                agent,
+                client,
+                tasks,
                 cwd=cwd,
+                limits=limits,
                 system_prompt=system_prompt,
-                sign_in=[sign_in] if sign_in else without_a_person(vendor.sign_in),
-                store=store or MemoryStore(),
+                sign_in=sign_in,
+                client_info=client_info,
+                on_event=on_event,
+                on_stderr=on_stderr,
+                store=store,
             )
             at_end.callback(connector.close_records)
+            generation = await begun(link.begin(), tasks)
             try:
                 await connector.take_over(generation)
                 yield connector
             finally:
                 await connector.shutdown()
                 tasks.cancel_scope.cancel()
+
+
+def connector_of(
+    agent: Agent,
+    client: Client,
+    tasks: anyio.abc.TaskGroup,
+    *,
+    cwd: str,
+    limits: Limits | None,
+    system_prompt: str,
+    sign_in: str,
+    client_info: dict[str, str] | None,
+    on_event: OnEvent | None,
+    on_stderr: Callable[[bytes], None],
+    store: Store | None,
+) -> tuple[Connector, Link]:
+    """A connector that has no process yet, and what its processes are attached to. For `launch` and the supervisor."""
+    vendor, command = _started_by(agent)
+    capabilities = client.capabilities(withheld=vendor.quirks.withheld)
+    program = Program(vendor, command, cwd, capabilities, limits or vendor.limits, client_info or IN_OUR_NAME)
+    link = Link(program, client, tasks, on_event, on_stderr)
+    ways = [sign_in] if sign_in else without_a_person(vendor.sign_in)
+    made = Connector(link, cwd=cwd, system_prompt=system_prompt, sign_in=ways, store=store or MemoryStore())
+    return made, link
 
 
 def _started_by(agent: Agent) -> tuple[Vendor, Command]:

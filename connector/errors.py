@@ -3,10 +3,12 @@
 ConnectorError
 ├── AgentNotFound        the command could not be started: the configuration's fault
 ├── AgentExited          the agent's process is gone, or its end of the connection
+│   └── AgentInterrupted it was gone in mid-turn; says what is known of that turn
 ├── AgentTimeout         the agent did not answer in time, or fell silent in a turn
 ├── AgentError           the agent answered with an error: `code`, `message`, `details`
 │   ├── SignInNeeded     it wants to be signed in first; the message says how
 │   └── SessionNotFound  it does not know, or no longer has, that session
+├── AgentUnavailable     supervised, and not to be had: it has failed too often, or is being stopped
 ├── NotOffered           the agent has not said that it can do this; nothing was sent: the caller's fault
 ├── VersionMismatch      it speaks no version of the protocol that we do
 ├── TurnInterrupted      the application ended in mid-turn: how far the agent came is known only up to there
@@ -15,10 +17,11 @@ ConnectorError
 └── RecordUnusable       the conversation's record cannot be read or written; no other one is begun in its place
 """
 
+import errno
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from connector.child import Exit
 
@@ -75,6 +78,10 @@ class AgentNotFound(ConnectorError):
         reason = why.strerror if isinstance(why, OSError) and why.strerror else str(why)
         super().__init__(agent, f"cannot start `{shlex.join(argv)}`: {reason}")
         self.missing = isinstance(why, FileNotFoundError)
+        # Another try would end the same; not so where descriptors or memory were short.
+        self.for_good = isinstance(why, FileNotFoundError | PermissionError | NotADirectoryError | ValueError) or (
+            isinstance(why, OSError) and why.errno == errno.ENOEXEC
+        )
 
     def advise(self, install: str) -> "AgentNotFound":
         """Says how the agent is installed, where that may be what is missing."""
@@ -87,10 +94,60 @@ class AgentExited(ConnectorError):
     """`exit` is None where the process has closed its stdout and goes on running; `why` is ours, where we ended it."""
 
     def __init__(self, agent: str, asked: Asked, ended: Exit | None, stderr: str, why: str = "") -> None:
+        self.why = why
         how = f"the agent ended ({ended})" if ended else "the agent closed the connection"
         reason = f": {why}" if why else ""
         text = f"{how} during {asked.method}{reason} ({asked}){_last_words(stderr)}"
         super().__init__(agent, text, asked=asked, ended=ended, stderr=stderr)
+
+
+Outcome = Literal["done", "failed", "outcome unknown", "not begun"]
+
+
+@dataclass(frozen=True)
+class CallKnown:
+    """A tool call of a turn that was interrupted. A call whose outcome is unknown may have done its work."""
+
+    id: str
+    title: str
+    what: Outcome
+
+    def __str__(self) -> str:
+        return f"{self.title or self.id}: {self.what}"
+
+
+class AgentInterrupted(AgentExited):
+    """The agent ended in mid-turn, and its prompt was not sent again, as it may have had effects.
+
+    `text` is what it had said, `calls` what is known of its tool calls. The agent is back, unless `unavailable` says
+    why not.
+    """
+
+    def __init__(
+        self,
+        cause: AgentExited,
+        text: str,
+        calls: Sequence[CallKnown],
+        unavailable: "AgentUnavailable | None" = None,
+    ) -> None:
+        self.text = text
+        self.calls = tuple(calls)
+        self.unavailable = unavailable
+        self.why = cause.why
+        told = [f"the turn was interrupted and not begun again; {len(text)} characters of its reply are kept"]
+        told += [f"  {call}" for call in self.calls]
+        told += [str(error).removeprefix(f"{cause.agent}: ") for error in (unavailable, cause) if error is not None]
+        ConnectorError.__init__(
+            self, cause.agent, "\n".join(told), asked=cause.asked, ended=cause.exit, stderr=cause.stderr
+        )
+
+
+class AgentUnavailable(ConnectorError):
+    """A supervised agent that takes no prompts: `state` is failed, draining or stopped."""
+
+    def __init__(self, agent: str, state: str, why: str = "") -> None:
+        self.state = state
+        super().__init__(agent, f"it takes no prompts, its state is {state}{f': {why}' if why else ''}")
 
 
 class AgentTimeout(ConnectorError):

@@ -109,15 +109,17 @@ class Generation:
         """When its last byte came, by the clock of the event loop."""
         return self._connection.heard
 
+    def is_alive(self) -> bool:
+        """Whether it is worth a try: neither has it ended nor have we given it up."""
+        return not self.ended.is_set() and self.process.child.exit is None and not self.given_up
+
     async def serve(self) -> None:
         """Reads what it says until it has ended. To be started in a task group right after the process."""
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._follow_exit)
-                await self._connection.serve()
-                tasks.cancel_scope.cancel()
-        finally:
-            self.ended.set()
+        self._connection.on_end = self.ended.set
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._follow_exit)
+            await self._connection.serve()
+            tasks.cancel_scope.cancel()
 
     async def initialize(self) -> "InitializeResponse":
         """Shakes hands. Raises `ConnectorError`."""
@@ -176,8 +178,11 @@ class Generation:
 
     async def give_up(self, why: str) -> None:
         """Kills it: it does not do what it must. Everything that waits for it ends with that reason."""
-        self.given_up = why
+        self.given_up = self.given_up or why
         await self.process.child.kill()
+        with anyio.move_on_after(EXIT_SECONDS):
+            await self.ended.wait()
+        await self.process.stream.aclose()
 
     async def stop(self) -> None:
         """Ends it within 3 s, and everything that it has started."""

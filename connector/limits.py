@@ -14,6 +14,8 @@ class Limits:
     `turn`          a whole turn, from the prompt to its answer
     `idle`          in a turn: the agent says nothing, and waits for nothing of ours, a question, a file or a command
     `cancel`        the answer to a cancelled prompt; then the agent is given up and its process killed
+    `probe`         supervised: an agent that is at nothing says nothing and does not answer a ping; then its process is
+                    killed and started again
     `late`          how long after a turn's answer its late updates are waited for
 
     A vendor or a role that needs others says so by `dataclasses.replace(limits, idle=1800)`. Where the process has
@@ -27,6 +29,7 @@ class Limits:
     turn: float | None = None
     idle: float | None = 600
     cancel: float = 5
+    probe: float | None = 10
     late: float = 0.25
 
 

@@ -1,7 +1,8 @@
 """What the sessions of one agent hold on to while its processes come and go."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import anyio.abc
 
@@ -17,6 +18,19 @@ if TYPE_CHECKING:
 
 P = TypeVar("P")
 R = TypeVar("R")
+
+
+class Keeper(Protocol):
+    """Who starts an agent again when it has ended."""
+
+    def refuse(self) -> None:
+        """Raises `AgentUnavailable` where no more prompts are taken."""
+
+    async def up(self, after: Generation | None = None) -> None:
+        """Waits until another process than `after` serves the sessions. Raises `AgentUnavailable` where none will."""
+
+    def turned(self) -> None:
+        """A turn has begun or ended."""
 
 
 class Link:
@@ -37,6 +51,10 @@ class Link:
         self.client = client
         self.tasks = tasks
         self.generation: Generation | None = None
+        # None where nobody starts it again by themselves.
+        self.keeper: Keeper | None = None
+        # How many turns are under way.
+        self.turns = 0
         self.on_event = on_event
         self._on_stderr = on_stderr
         client.secrets = program.secrets
@@ -50,12 +68,36 @@ class Link:
         generation.serve_with(self.client, self.on_event, self._on_stderr)
         self.generation = generation
 
+    @contextlib.contextmanager
+    def in_turn(self) -> Iterator[None]:
+        """While a turn is under way, its recovery included."""
+        self.turns += 1
+        self._turned()
+        try:
+            yield
+        finally:
+            self.turns -= 1
+            self._turned()
+
+    def _turned(self) -> None:
+        if self.keeper is not None:
+            self.keeper.turned()
+
+    def event(self, name: str, /, **fields: Any) -> None:
+        """Tells whoever wants to know."""
+        if self.on_event is not None:
+            self.on_event(name, fields)
+
     @property
     def there(self) -> Generation:
         """The process that there is or was. Raises `ConnectorError` before the first one."""
         if self.generation is None:
             raise ConnectorError(self.name, "it has not been started yet")
         return self.generation
+
+    def is_alive(self) -> bool:
+        """Whether there is a process that has not ended."""
+        return self.generation is not None and self.generation.is_alive()
 
     @property
     def process(self) -> "AgentProcess":
@@ -80,6 +122,10 @@ class Link:
             found = getattr(found, name, None)
         # A flag counts when it is true, an object when it is there.
         return found is not None and found is not False
+
+    def offers_ours(self, name: str) -> bool:
+        """Whether the agent has what is not in the protocol, by the name in `agentCapabilities._meta`."""
+        return bool((self.agent.agent_capabilities.meta or {}).get(name))
 
     def need(self, capability: str, wire_name: str, what: str) -> None:
         """Raises `NotOffered` unless the agent offers `capability`, which is `wire_name` in the specification."""

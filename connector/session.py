@@ -8,10 +8,21 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from acp_wire import methods
+from connector import recovery
 from connector.client import Update
 from connector.content import check
-from connector.errors import AgentTimeout, Asked, ConnectorError, ConversationHeld, NotOffered, SessionNotFound
+from connector.errors import (
+    AgentExited,
+    AgentTimeout,
+    AgentUnavailable,
+    Asked,
+    ConnectorError,
+    ConversationHeld,
+    NotOffered,
+    SessionNotFound,
+)
 from connector.fold import recap, replayed
+from connector.generation import Generation
 from connector.link import Link
 from connector.record import RECAP_CHARACTERS, Record, told
 from connector.turn import Exchange, Turn, seq_of
@@ -19,6 +30,7 @@ from connector.vendors import Vendor
 
 if TYPE_CHECKING:
     from acp_wire.schema.config_options import SessionConfigOption
+    from acp_wire.schema.prompt_turn import StopReason
     from acp_wire.schema.session_state import LoadSessionResponse, SessionModelState, SessionModeState
     from acp_wire.schema.session_update import AvailableCommand
 
@@ -55,8 +67,14 @@ class Session:
         self.config_options: list[SessionConfigOption] = []
         self.commands: list[AvailableCommand] = []
         self.title = ""
+        # For recovery: whether this prompt was worked at, whether the agent has it in its log, what the agent forgot of
+        # the turn before it, and how often its session was made anew.
+        self.worked_at = False
+        self.prompt_logged = False
+        self.cut_off = ""
+        self.made_anew = 0
         self._link = link
-        self._system = system
+        self._system_prompt = self._system = system
         # The agent has lost the conversation and was not told of it yet.
         self._untold = False
         # The turns that have begun, or have ended without, and those that wait, the next one first.
@@ -68,6 +86,7 @@ class Session:
         self._seq: int | None = None
         self._replaying = False
         self._deaf = False
+        self._held: list[tuple[Update | None, dict[str, Any]]] | None = None
         self._closed = False
         self._quiet_from = 0.0
 
@@ -78,7 +97,8 @@ class Session:
 
         Of what is queued the highest `priority` is next, of equals the oldest. Raises `NotOffered` for an image, audio
         or an embedded resource that the agent does not take, ValueError for what is no content, and `ConversationHeld`
-        where another application has taken the conversation over.
+        where another application has taken the conversation over, `AgentUnavailable` where a supervised agent takes no
+        prompts.
         """
         blocks = [{"type": "text", "text": prompt}] if isinstance(prompt, str) else list(prompt)
         check(blocks, self._link)
@@ -86,6 +106,8 @@ class Session:
             raise ConnectorError(self._link.name, "the session is closed")
         if self.record.lost:
             raise ConversationHeld(self._link.name, self.record.name, "another application, which has taken it over")
+        if self._link.keeper is not None:
+            self._link.keeper.refuse()
         number = self.record.note("prompt", blocks=blocks, **({"priority": priority} if priority else {}))
         turn = Turn(blocks, id=number, priority=priority, on_end=self._ended)
         at = next((at for at, other in enumerate(self._waiting) if other.priority < priority), len(self._waiting))
@@ -200,8 +222,8 @@ class Session:
         self._closed = True
         self.cancel()
         try:
-            if tell and self._link.offered("session_capabilities.close"):
-                with contextlib.suppress(SessionNotFound):
+            if tell and self._link.is_alive() and self._link.offered("session_capabilities.close"):
+                with contextlib.suppress(SessionNotFound, AgentExited):
                     await self._ask(methods.SESSION_CLOSE, {"sessionId": self.id})
             if (running := self.running) is not None:
                 await running.ended()
@@ -236,11 +258,43 @@ class Session:
         finally:
             self._deaf = False
 
+    @contextlib.contextmanager
+    def holding(self) -> Iterator[None]:
+        """What arrives meanwhile is taken afterwards: what was `missed` comes first."""
+        self._held, whole = [], False
+        try:
+            yield
+            whole = True
+        finally:
+            held, self._held = self._held or [], None
+            for update, raw in held:
+                number = seq_of(update) if update is not None else None
+                # What is numbered comes again where the process did not last, and has come where it was missed.
+                if number is None or (whole and number > (self._seq or 0)):
+                    self._take(update, raw)
+
+    def missed(self, update: Update | None, raw: dict[str, Any]) -> None:
+        """An update that the agent had logged, and nobody has seen."""
+        if update is not None and update.session_update == "user_message_chunk" and self.running is not None:
+            self.prompt_logged = True
+        else:
+            self._take(update, raw)
+
+    def caught_up(self, number: int) -> None:
+        """Nothing is missing up to that number."""
+        self._seq = max(self._seq or 0, number)
+
     def take(self, update: Update | None, raw: dict[str, Any]) -> None:
         """What the client calls with each update of this session, in wire order: it is recorded, then told.
 
         `update` is None for one of a kind that is not known, which only the record gets.
         """
+        if self._held is not None:
+            self._held.append((update, raw))
+        else:
+            self._take(update, raw)
+
+    def _take(self, update: Update | None, raw: dict[str, Any]) -> None:
         if update is not None:
             self._note(update)
         if self._deaf:
@@ -255,6 +309,7 @@ class Session:
         else:
             self.record.update(turn.id, raw, late=turn.answered)
             if update is not None:
+                self.worked_at = self.worked_at or update.session_update in recovery.SIGNS_OF_WORK
                 turn.take(update)
         if update is not None and (turn is None or turn.answered):
             self.outside(update)
@@ -292,8 +347,9 @@ class Session:
         """The agent has lost the conversation and goes on with it as `session_id`: recorded, and told with the next
         prompt, as `Record.recap` has it, behind `system`."""
         self.id, self._seq = session_id, None
-        self._system = system or self._system
-        self._untold = True
+        self._system = system or self._system_prompt
+        self._untold, self.cut_off = True, ""
+        self.made_anew += 1
         self.noted("recreated")
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -318,9 +374,13 @@ class Session:
         try:
             while True:
                 await anyio.sleep_until(self._quiet_from)
+                unavailable = await self._until_up()
                 if not self._waiting:
                     return
                 turn = self._waiting[0]
+                if unavailable is not None:
+                    turn.end(None, unavailable)
+                    continue
                 try:
                     await self._carry_out(turn)
                 finally:
@@ -335,11 +395,20 @@ class Session:
             if self._closed:
                 self.record.close()
 
+    async def _until_up(self) -> AgentUnavailable | None:
+        """Waits for a supervised agent that is just coming back. Why it will not."""
+        if self._link.keeper is not None:
+            try:
+                await self._link.keeper.up()
+            except AgentUnavailable as why:
+                return why
+        return None
+
     def _beginning(self) -> list[dict[str, Any]]:
         """What goes in front of the next prompt, once: the system prompt, and what was said where the agent lost it."""
         past = recap(self._past, RECAP_CHARACTERS) if self._untold else ""
-        texts = [text for text in (self._system, past) if text]
-        self._system, self._untold = "", False
+        texts = [text for text in (self._system, past, self.cut_off) if text]
+        self._system, self._untold, self.cut_off = "", False, ""
         return [{"type": "text", "text": text} for text in texts]
 
     def _begin(self, turn: Turn) -> None:
@@ -362,35 +431,54 @@ class Session:
         self.record.note("ended", turn=turn.id, stopReason=turn.stop_reason, **more)
 
     async def _carry_out(self, turn: Turn) -> None:
-        first = self._system, self._untold
+        with self._link.in_turn():
+            stop_reason, failure = await self._attempt(turn, again=True)
+        if isinstance(failure, AgentTimeout):
+            turn.end(None, failure)
+        elif turn.cancelled:
+            turn.end("cancelled")
+        else:
+            turn.end(stop_reason, failure)
+
+    async def _attempt(self, turn: Turn, *, again: bool) -> "tuple[StopReason | None, ConnectorError | None]":
+        """Sends the prompt, and (`again`) once more where a supervised process ended before it had any effect."""
+        first = self._system, self._untold, self.cut_off
         blocks = [*self._beginning(), *turn.prompt]
         self._link.client.begin_turn(self.id)
         self._begin(turn)
+        made = recovery.attempt(self, self._link)
         answer, failure, overdue = None, None, list[AgentTimeout]()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._watch, turn, overdue)
+            tasks.start_soon(self._watch, turn, overdue, made.generation)
             try:
                 params = {"sessionId": self.id, "prompt": blocks}
                 answer = await self._link.ask(methods.SESSION_PROMPT, params, timeout=None, on_answer=turn.answer)
             except ConnectorError as why:
                 failure = why
             tasks.cancel_scope.cancel()
-        if answer is not None and answer.stop_reason == "refusal":
-            self._system, self._untold = first  # the agent forgets a refused prompt, and what stood in it
         if overdue:
-            turn.end(None, overdue[0])
-        elif turn.cancelled:
-            turn.end("cancelled")
-        else:
-            turn.end(answer.stop_reason if answer is not None else None, failure)
+            return None, overdue[0]
+        if answer is not None:
+            if answer.stop_reason == "refusal":
+                # The agent forgets a refused prompt, and what stood in it.
+                self._system, self._untold, self.cut_off = first
+            return answer.stop_reason, None
+        if not isinstance(failure, AgentExited) or self._link.keeper is None or turn.cancelled:
+            return None, failure
+        if not self.worked_at:
+            self._system, self._untold, self.cut_off = first
+        settled = await recovery.settle(self, self._link, turn, made, failure, again=again)
+        if settled is None and not turn.cancelled:
+            return await self._attempt(turn, again=False)
+        return None, settled
 
-    async def _watch(self, turn: Turn, overdue: list[AgentTimeout]) -> None:
+    async def _watch(self, turn: Turn, overdue: list[AgentTimeout], generation: Generation) -> None:
         """Waits until the turn is cancelled or takes too long, then for an answer, and gives the agent up without."""
         if (why := await self._taking_too_long(turn)) is not None:
             overdue.append(why)
             self._tell_to_stop()
         await anyio.sleep(self._link.limits.cancel)
-        await self._link.give_up(f"it ignored session/cancel for {self._link.limits.cancel:g} s and was killed")
+        await generation.give_up(f"it ignored session/cancel for {self._link.limits.cancel:g} s and was killed")
 
     async def _taking_too_long(self, turn: Turn) -> AgentTimeout | None:
         """None when the turn is cancelled."""

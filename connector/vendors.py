@@ -52,6 +52,8 @@ class Quirks:
     `refusal`        the stop reason with which a refusal ends its turn; None: the model is told, and goes on
     `forgets`        the model is not told later of a prompt that was cancelled
     `eof_seconds`    how long it goes on after its stdin has ended
+    `answers_in_turn`  it answers other requests while it is at a prompt: one that does not is wedged
+    `forgets_unfinished`  of a reply that its process was killed at it knows nothing in its next one
     `re_executes`    its process is the parent of the one that works: only a signal to the group reaches both
     """
 
@@ -65,6 +67,8 @@ class Quirks:
     refusal: str | None = None
     forgets: bool = False
     eof_seconds: float = 0.0
+    answers_in_turn: bool = False
+    forgets_unfinished: bool = False
     re_executes: bool = False
 
 
@@ -112,7 +116,9 @@ _ROWS = (
         install="uv tool install .",
         package="ars-acp",
         sign_in=SignIn("run `ars-acp login`, or set OPENAI_API_KEY"),
-        quirks=Quirks(calls=frozenset({"fs/read_text_file", "fs/write_text_file", "terminal/create"})),
+        quirks=Quirks(
+            calls=frozenset({"fs/read_text_file", "fs/write_text_file", "terminal/create"}), answers_in_turn=True
+        ),
     ),
     Vendor(  # 1.18.33
         "opencode",
@@ -131,6 +137,7 @@ _ROWS = (
             options=(("once", "allow_once"), ("always", "allow_always"), ("reject", "reject_once")),
             calls=frozenset({"fs/write_text_file"}),
             refusal="end_turn",
+            forgets_unfinished=True,
         ),
         limits=FOR_NODE,
     ),
@@ -154,6 +161,7 @@ _ROWS = (
             notifications=("qwen/notify/session/prompt-suggestion",),
             calls=frozenset({"fs/read_text_file", "fs/write_text_file"}),
             refusal="end_turn",
+            forgets_unfinished=True,
             re_executes=True,
         ),
         limits=FOR_NODE,

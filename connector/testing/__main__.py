@@ -49,7 +49,7 @@ def main() -> int:
         signed_in=not chosen.signed_out,
         environment=os.environ,
         on_heard=lambda prompts: _add_line(chosen.heard, prompts),
-        stored=json.loads(chosen.store.read_text()) if chosen.store and chosen.store.exists() else (),
+        stored=lambda: json.loads(chosen.store.read_text()) if chosen.store and chosen.store.exists() else (),
         on_stored=lambda sessions: _keep(chosen.store, sessions),
     )
     anyio.run(_serve, agent, vendor.quirks.eof_seconds)

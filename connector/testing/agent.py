@@ -1,6 +1,5 @@
 """What the mock agent answers: one method per ACP agent method, in the shape of one vendor."""
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -54,7 +53,7 @@ class MockAgent:
 
     `signed_in` is whether it can be prompted without `authenticate`, which is served by the variables of `environment`.
     `on_heard` is called with what the model of a real agent would be told: every prompt of the session so far. `stored`
-    are the sessions of a process before this one, as `on_stored` was given them after each turn.
+    gives the sessions of processes before this one, as `on_stored` was given them after each turn.
     """
 
     connection: Connection
@@ -67,7 +66,7 @@ class MockAgent:
         signed_in: bool = True,
         environment: Mapping[str, str] = {},
         on_heard: Callable[[Sequence[str]], None] = lambda prompts: None,
-        stored: Sequence[Json] = (),
+        stored: Callable[[], Sequence[Json]] = tuple,
         on_stored: Callable[[Sequence[Json]], None] = lambda sessions: None,
     ) -> None:
         self.vendor = vendor
@@ -77,11 +76,8 @@ class MockAgent:
         self._environment = environment
         self._signed_in = signed_in
         self._on_stored = on_stored
+        self._stored = stored
         self._sessions: dict[str, MockSession] = {}
-        for fields in stored:
-            said = [Remembered(**remembered) for remembered in fields["said"]]
-            self._sessions[fields["id"]] = MockSession(**{**fields, "said": said})
-        self._numbers = itertools.count(len(self._sessions) + 1)
 
     async def initialize(self, params: "InitializeRequest", call: Call) -> Json:
         """What this vendor says of itself, as far as the mock can do it."""
@@ -107,13 +103,15 @@ class MockAgent:
     async def session_new(self, params: "NewSessionRequest", call: Call) -> Json:
         """A session that remembers nothing yet."""
         self._need_sign_in("session/new")
-        session = MockSession(f"mock-{next(self._numbers)}", params.cwd)
+        self._look_in_store()
+        session = MockSession(f"mock-{len(self._sessions) + 1}", params.cwd)
         self._sessions[session.id] = session
         call.then(lambda: self._tell(self.vendor.quirks.notifications))
         return {"sessionId": session.id, "modes": self._modes(session)}
 
     async def session_load(self, params: "LoadSessionRequest", call: Call) -> Json:
         """Everything that was said, once more."""
+        self._look_in_store()
         session = self._session(params.session_id)
         for remembered in session.said:
             self.update(session, build.user_message_chunk(remembered.prompt))
@@ -123,10 +121,12 @@ class MockAgent:
 
     async def session_resume(self, params: "ResumeSessionRequest", call: Call) -> Json:
         """The session goes on."""
+        self._look_in_store()
         return {"modes": self._modes(self._session(params.session_id))}
 
     async def session_list(self, params: "ListSessionsRequest", call: Call) -> Json:
-        """The sessions of this process."""
+        """The sessions of this process and those before it."""
+        self._look_in_store()
         found = [session for session in self._sessions.values() if params.cwd in (None, session.cwd)]
         return {"sessions": [build.session_info(session.id, session.cwd) for session in found]}
 
@@ -186,6 +186,12 @@ class MockAgent:
     def _tell(self, names: Sequence[str]) -> None:
         for name in names:
             self.connection.notify(methods.Notification(name, "", ""), {})
+
+    def _look_in_store(self) -> None:
+        for fields in self._stored():
+            if fields["id"] not in self._sessions:
+                said = [Remembered(**remembered) for remembered in fields["said"]]
+                self._sessions[fields["id"]] = MockSession(**{**fields, "said": said})
 
     def _session(self, session_id: str) -> MockSession:
         if session_id not in self._sessions:
