@@ -17,6 +17,7 @@ from ars_acp.config import SessionConfig
 from ars_acp.errors import SettingsError, invalid_message
 from ars_acp.log import Log
 from ars_acp.model_choice import ModelChoice
+from ars_acp.rewind import Numbered
 from ars_acp.session import Entry, Session
 from ars_acp.sessions import Sessions, log_errors_told
 from ars_acp.settings import Settings, forget_login
@@ -87,6 +88,7 @@ class Agent:
         self._initialized = False
         self._warming = Warming(log)
         self._opened_one = False
+        self._usage_untold: list[Session] = []
         self._busy_at_end = False
 
     @property
@@ -105,6 +107,11 @@ class Agent:
     async def warm(self) -> None:
         """Loads, after the first session was answered, what its first prompt would wait for; asks which models are."""
         await self._warming.load(self._models, self._client)
+        untold, self._usage_untold = self._usage_untold, []
+        for session in untold:
+            if self._sessions.active.get(session.id) is session:
+                with contextlib.suppress(RpcError):
+                    self._tell_usage(session)
         await self._models.list()
         for session in list(self._sessions.active.values()):
             self._tell_options(session)
@@ -192,9 +199,10 @@ class Agent:
     async def session_load(self, params: "LoadSessionRequest", call: Call) -> dict[str, Any]:
         from ars_acp.replay import replay
 
-        session, state = await self._open(params, call)
-        with log_errors_told():
-            entries = list(session.log.read())
+        session, entries, state = await self._open(params, call)
+        if entries is None:
+            with log_errors_told():
+                entries = list(session.log.read())
         if not self._config(session).shows_thoughts:
             entries = [(number, entry) for number, entry in entries if entry["type"] != "thought"]
         for update in replay(session.id, entries, compactions=self._streamer(session).compactions):
@@ -203,19 +211,19 @@ class Agent:
         return state
 
     async def session_resume(self, params: "ResumeSessionRequest", call: Call) -> dict[str, Any]:
-        return (await self._open(params, call))[1]
+        return (await self._open(params, call))[2]
 
     async def _open(
         self, params: "LoadSessionRequest | ResumeSessionRequest", call: Call
-    ) -> tuple[Session, dict[str, Any]]:
+    ) -> tuple[Session, list[Numbered] | None, dict[str, Any]]:
         self._require_a_model()
         directories = _absolute(params.cwd, params.additional_directories)
         _check_servers(params.mcp_servers, call)
-        session = await self._sessions.open(params.session_id, params.cwd, directories, self._settings.mode)
+        session, entries = await self._sessions.open(params.session_id, params.cwd, directories, self._settings.mode)
         state = self._opened(session, params.mcp_servers, call)
         call.then(lambda: self._tell_usage(session))
         call.then(lambda: self._tell_recovered(session, replayed=call.method == "session/load"))
-        return session, state
+        return session, entries, state
 
     def _opened(self, session: Session, named: "Sequence[McpServer]", call: Call) -> dict[str, Any]:
         """What the answer that makes a session active says of it; sees to what follows that answer."""
@@ -259,7 +267,11 @@ class Agent:
             self._streamer(session).update(build.config_option_update(options))
 
     def _tell_usage(self, session: Session) -> None:
-        if session.facts.used is not None:
+        if session.facts.used is None:
+            return
+        if not self._warming.loaded:  # what it takes is heavy, and the answer is not on its way yet
+            self._usage_untold.append(session)
+        else:
             from ars_acp import usage
 
             self._streamer(session).update(usage.update(session.facts, self._config(session).known()))

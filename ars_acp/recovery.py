@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from acp_wire import build
+from ars_acp.rewind import Numbered
 from ars_acp.tools import find
 
 if TYPE_CHECKING:
@@ -35,10 +36,13 @@ class Recovered:
         streamer.tell("warning", f"The last turn was interrupted: {self.why}", outcome)
 
 
-def close_what_was_left(session: "Session", why: str) -> Recovered:
-    """Records the end of a turn that has none, by reason of `why`; what was said during it and never joined is kept."""
+def close_what_was_left(session: "Session", entries: Iterable[Numbered], why: str) -> Recovered:
+    """Records the end of a turn that has none, by reason of `why`; what was said during it and never joined is kept.
+
+    `entries` are all of the session's log.
+    """
     found = Recovered(why)
-    left = _Left(session.log.read())
+    left = _Left(entries)
     history = session.history
     unanswered = history.unanswered()
     in_reply = history.in_reply()
@@ -71,7 +75,7 @@ def close_what_was_left(session: "Session", why: str) -> Recovered:
 class _Left:
     """What the entries of a log's last turn say."""
 
-    def __init__(self, entries: Iterable[tuple[int, dict[str, Any]]]) -> None:
+    def __init__(self, entries: Iterable[Numbered]) -> None:
         self.names: dict[str, str] = {}  # the tools of its calls, by id
         self.shown: dict[str, str] = {}  # the last status of those that were shown
         self.prompted = False  # it was the model's, not a command

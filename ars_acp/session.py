@@ -41,7 +41,7 @@ import anyio
 from acp_wire.connection import Call
 from ars_acp.blocks import message_content
 from ars_acp.kept import KeptLog
-from ars_acp.rewind import stands
+from ars_acp.rewind import Numbered, stands
 
 if TYPE_CHECKING:
     from ars_acp.compaction import Size
@@ -307,26 +307,30 @@ class Session:
             self._idle = anyio.Event()
             await self._idle.wait()
 
-    def fold(self, why: str = "the agent's process ended") -> None:
+    def fold(self, why: str = "the agent's process ended") -> list[Numbered]:
         """Takes up a stored log; what was left open, by reason of `why`, is closed, so that a model accepts it.
 
-        Raises `Unreadable` before anything is written, and `event_log.LogError`.
+        Returns the log's entries, for who wants to show them. Raises `Unreadable` before anything is written, and
+        `event_log.LogError`.
         """
-        self.taken_back = self._fold_all(())
+        entries = list(self.log.read())
+        self.taken_back = self._fold_all(entries, ())
         if self.taken_back:
-            self._fold_all(self.taken_back)
-        self.sent = self.log.last
+            self._fold_all(entries, self.taken_back)
+        self.sent = last = self.log.last
         if self.facts.in_turn or self.history.in_reply() or self.history.unanswered():
             from ars_acp.recovery import close_what_was_left  # late: most logs were left in order
 
-            self.recovered = close_what_was_left(self, why)
+            self.recovered = close_what_was_left(self, entries, why)
+            entries += self.log.read(last)
+        return entries
 
-    def _fold_all(self, taken_back: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Folds the log anew, without what was `taken_back`; returns what rewinds there are."""
+    def _fold_all(self, entries: Iterable[Numbered], taken_back: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Folds the log's entries anew, without what was `taken_back`; returns what rewinds there are."""
         self.history, self.facts = History(), Facts()
         found, number = [], 0
         try:
-            for number, entry in self.log.read():
+            for number, entry in entries:
                 kind = entry["type"]
                 if kind == "rewind":
                     found.append((entry["to"], entry["through"]))
@@ -344,7 +348,7 @@ class Session:
         """Takes back the entries above `to`, up to `through`; returns the number of the entry that says so."""
         number = self.record({"type": "rewind", "to": to, "through": through})
         self.taken_back.append((to, through))
-        self._fold_all(self.taken_back)
+        self._fold_all(self.log.read(), self.taken_back)
         self.__dict__.pop("size", None)
         self.instructions = None
         return number

@@ -13,6 +13,7 @@ from acp_wire.errors import INTERNAL_ERROR, INVALID_PARAMS, NOT_FOUND, RpcError
 from ars_acp.errors import invalid_message, session_held, store_unreachable
 from ars_acp.kept import KeptLog
 from ars_acp.listing import Listed, Listing, Place
+from ars_acp.rewind import Numbered
 from ars_acp.session import Session, Unreadable, new_session_id, opening_entry
 from event_log.errors import LogError, LogHeld, LogNameInvalid, LogNotFound, LogStorageFailed, StoreUnreachable
 
@@ -75,33 +76,36 @@ class Sessions:
         self.active[fork.id] = fork
         return fork
 
-    async def open(self, session_id: str, cwd: str, directories: Iterable[str], mode: str) -> Session:
+    async def open(
+        self, session_id: str, cwd: str, directories: Iterable[str], mode: str
+    ) -> tuple[Session, list[Numbered] | None]:
         """A stored session made active: folded from its log, and what a process that died left open in it closed.
 
-        Its log is claimed: no other process can write it until the session is closed.
+        With it come the log's entries if they had to be read. The log is claimed: no other process can write it until
+        the session is closed.
         """
+        entries = None
         session = self.active.get(session_id)
         if session is None or session.log.closed:  # closed: another process has taken it over
             log = await self._claimed(session_id)
             # Nothing is awaited from here on: whoever opened it meanwhile is found, and the next one finds us.
             session = self.active.get(session_id)
             if session is None or session.log.stored is not log.stored:
-                session = self._folded(session_id, log, mode)
+                session, entries = self._folded(session_id, log, mode)
         if session.prompts:
             raise invalid_message(INVALID_PARAMS, "sessionId: a turn of this session is running; cancel it first")
         session.move(cwd, directories)
         self.active[session_id] = session
-        return session
+        return session, entries
 
-    def _folded(self, session_id: str, log: KeptLog, mode: str) -> Session:
+    def _folded(self, session_id: str, log: KeptLog, mode: str) -> tuple[Session, list[Numbered]]:
         session = Session(session_id, log, mode)
         try:
             with log_errors_told():
-                session.fold()
+                return session, session.fold()
         except RpcError:
             log.close()  # others may have more luck with it
             raise
-        return session
 
     async def close(self, session: Session) -> None:
         """Cancels what runs, waits until it is answered, and lets go of the session; its log stays."""

@@ -20,12 +20,12 @@ QUIET_SECONDS = 1.0
 
 
 class Warming:
-    """Of one agent. Its first loading is the only one."""
+    """Of one agent. Its first loading is the only one; `loaded` says that it has ended."""
 
     def __init__(self, log: "Log") -> None:
         self._log = log
         self._loading = anyio.Lock()
-        self._loaded = False
+        self.loaded = False
         self._patience = anyio.CancelScope()
 
     def asked(self) -> None:
@@ -40,13 +40,13 @@ class Warming:
     async def load(self, models: "ModelChoice", client: "ClientCapabilities | None") -> None:
         """Loads all that a first prompt would otherwise wait for, unless that was done; nothing is connected."""
         async with self._loading:
-            if self._loaded:
+            if self.loaded:
                 return
-            self._loaded = True
             await anyio.to_thread.run_sync(import_module, "structlog", abandon_on_cancel=True)
             self._log.load()
             await anyio.to_thread.run_sync(_load_what_a_turn_needs, models, client, abandon_on_cancel=True)
             await self._prepare(models)
+            self.loaded = True
             if not gc.isenabled():
                 gc.freeze()  # what is loaded by now stays until the end
                 gc.enable()

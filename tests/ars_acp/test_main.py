@@ -9,8 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
+from ars_acp.session import opening_entry
+from event_log.stores import open_store
 from tests.support.process import ARS_ACP, agent, script
 
 pytestmark = pytest.mark.e2e
@@ -58,11 +61,34 @@ LATE = {
 }
 
 
-def test_the_first_session_is_answered_before_anything_is_loaded_that_only_a_turn_needs(tmp_path: Path) -> None:
+def stored(directory: Path) -> str:
+    """A session with one turn, in the jsonl store of that directory."""
+
+    async def store() -> None:
+        log = await open_store(f"jsonl:{directory}").create("sess_stored")
+        usage = {"input": 1, "output": 2}
+        log.append([opening_entry("/project", (), "ask"), {"type": "prompt", "content": [], "text": ""}])
+        log.append(
+            [{"type": "text", "text": "hello"}, {"type": "reply", "finish": "stop", "calls": [], "usage": usage}]
+        )
+        log.append([{"type": "turn", "stop": "end_turn"}])
+        log.close()
+
+    anyio.run(store)
+    return "sess_stored"
+
+
+@pytest.mark.parametrize("method", ["session/new", "session/load", "session/resume"])
+def test_the_first_session_is_answered_before_anything_is_loaded_that_only_a_turn_needs(
+    tmp_path: Path, method: str
+) -> None:
     home = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "OPENAI_API_KEY": "sk-not-a-real-key"}
+    home |= {"ARS_STORE": f"jsonl:{tmp_path}/sessions"}
+    of = {} if method == "session/new" else {"sessionId": stored(tmp_path / "sessions")}
+    session = {**LINES[1], "method": method, "params": {"cwd": "/project", "mcpServers": [], **of}}
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-c", WHAT_IS_LOADED], env=home, stdin=pipe, stdout=pipe, stderr=pipe) as it:
-        it.stdin.write(REQUESTS)
+        it.stdin.write(b"".join(json.dumps(line).encode() + b"\n" for line in (LINES[0], session)))
         it.stdin.flush()
         it.wait(20)
         assert [answer["id"] for answer in answers(it.stdout.read()) if "result" in answer] == [1, 2]

@@ -5,6 +5,9 @@ from typing import Any
 import pytest
 
 from acp_wire import build, methods
+from ars_acp.kept import KeptLog
+from ars_acp.session import Session
+from event_log.stores import open_store
 from tests.support.in_memory import House, house
 
 Json = dict[str, Any]
@@ -106,3 +109,13 @@ async def test_what_was_said_during_the_turn_and_had_not_joined_it_is_kept() -> 
         await opened(it, methods.SESSION_RESUME, PROMPT, *heard, {"type": "steer", **first}, text)
         messages = it.agent._sessions.active["sess_dead"].history.messages
         assert [message["content"] for message in messages if message["role"] == "user"] == ["go", "one", "two"]
+
+
+@pytest.mark.parametrize("left", [[PROMPT, reply("run_command"), *begun(0)], [{"type": "title", "title": "x"}]])
+async def test_who_folds_a_log_gets_its_entries_with_those_that_closed_it(left: list[Json]) -> None:
+    store = open_store("memory:")
+    log = await store.create("sess_dead")
+    log.append([SESSION, *left])
+    entries = Session("sess_dead", KeptLog("sess_dead", log), "ask").fold()
+    assert entries == list(log.read())
+    assert (len(entries) > 1 + len(left)) == (left[0] is PROMPT)
