@@ -33,6 +33,9 @@ def main() -> int:
     parser.add_argument(
         "--store", type=Path, metavar="FILE", help="where its sessions are kept; without one they end with it"
     )
+    parser.add_argument(
+        "--offers", metavar="NAMES", default="load,resume", help="which of load and resume it offers; neither with ''"
+    )
     parser.add_argument("--signed-out", action="store_true", help="it wants to be signed in first, as its vendor does")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -51,6 +54,7 @@ def main() -> int:
         on_heard=lambda prompts: _add_line(chosen.heard, prompts),
         stored=lambda: json.loads(chosen.store.read_text()) if chosen.store and chosen.store.exists() else (),
         on_stored=lambda sessions: _keep(chosen.store, sessions),
+        offers=chosen.offers.split(","),
     )
     anyio.run(_serve, agent, vendor.quirks.eof_seconds)
     return 0

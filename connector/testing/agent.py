@@ -1,6 +1,6 @@
 """What the mock agent answers: one method per ACP agent method, in the shape of one vendor."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +53,8 @@ class MockAgent:
 
     `signed_in` is whether it can be prompted without `authenticate`, which is served by the variables of `environment`.
     `on_heard` is called with what the model of a real agent would be told: every prompt of the session so far. `stored`
-    gives the sessions of processes before this one, as `on_stored` was given them after each turn.
+    gives the sessions of processes before this one, as `on_stored` was given them after each turn. `offers` are which
+    of load and resume it says that it can do.
     """
 
     connection: Connection
@@ -68,6 +69,7 @@ class MockAgent:
         on_heard: Callable[[Sequence[str]], None] = lambda prompts: None,
         stored: Callable[[], Sequence[Json]] = tuple,
         on_stored: Callable[[Sequence[Json]], None] = lambda sessions: None,
+        offers: Collection[str] = ("load", "resume"),
     ) -> None:
         self.vendor = vendor
         self.script = script
@@ -77,6 +79,7 @@ class MockAgent:
         self._signed_in = signed_in
         self._on_stored = on_stored
         self._stored = stored
+        self._offers = offers
         self._sessions: dict[str, MockSession] = {}
 
     async def initialize(self, params: "InitializeRequest", call: Call) -> Json:
@@ -87,7 +90,9 @@ class MockAgent:
         return build.initialize_result(
             build.implementation(self.vendor.name, "0.0.0-mock", self.vendor.title),
             build.agent_capabilities(
-                load_session=True, prompt=("image", "embeddedContext"), session=("list", "resume", "close")
+                load_session="load" in self._offers,
+                prompt=("image", "embeddedContext"),
+                session=("list", "close", *(["resume"] if "resume" in self._offers else [])),
             ),
             auth_methods=[build.auth_method(method, method) for method in self.vendor.sign_in.methods],
         )

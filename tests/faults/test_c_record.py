@@ -11,9 +11,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from connector import Client, Command, Limits, launch
+from connector import Client, Command, Limits, NotSent, Session, TurnInterrupted, keeping, launch
 from connector.approvals import TIME_LIMIT, Approvals, Question
-from connector.stored import keeping
+from tests.support.application import command, digest
 
 AGENTS = Path(__file__).parents[2] / "fixtures" / "agents"
 Count = Callable[[int, int], int]
@@ -122,3 +122,85 @@ async def test_a_question_has_one_decision_whoever_answers_at_once(
     )
     held = len(decided) == len(asked) == questions and other == 0 and len(tally) == 3
     record("F12", "A, B and the time limit at once: 1 decision in each of 1,000", measured, held)
+
+
+WORDS = 400
+SLOW = '=== turn\nsay: Yes.\n=== turn if "second"\n' + "".join(f"say: w{at} \nwait 0.001\n" for at in range(WORDS))
+SCRIPTS = {
+    "ars": f"=== turn\nsay: Yes.\n=== turn\npace 0.001\nsay: {' '.join(f'w{at}' for at in range(WORDS))}\n"
+    "=== turn repeat\nsay: You said: $prompt\n",
+    "load only": f"{SLOW}=== turn repeat\nsay: You said: $told\n",
+    "neither": f"{SLOW}=== turn repeat\nsay: You said: $told\n",
+}
+
+
+def started_by(kind: str, place: Path) -> list[str]:
+    script = place / "script"
+    script.write_text(SCRIPTS[kind])
+    if kind == "ars":
+        state = ["--store", f"jsonl:{place / 'sessions'}"]
+        return [str(Path(sys.executable).parent / "ars-acp"), "--script", str(script), *state]
+    mock = [sys.executable, "-m", "connector.testing", "--script", str(script), "--store", str(place / "mock")]
+    return [*mock, "--offers", "load" if kind == "load only" else ""]
+
+
+@pytest.mark.parametrize("kind", SCRIPTS)
+@pytest.mark.faults("D12")
+async def test_a_killed_applications_record_has_all_that_was_seen_and_the_conversation_goes_on(
+    tmp_path: Path, count: Count, record: Record, kind: str
+) -> None:
+    kills, chance = count(33, 1), random.Random(kind)
+    lost = doubled = unlike = seen_in_all = 0
+    for number in range(kills):
+        place = tmp_path / str(number)
+        place.mkdir()
+        argv, url = started_by(kind, place), f"jsonl:{place / 'kept'}"
+        seen = await killed(url, argv, place, chance.randint(10, WORDS // 2))
+        seen_in_all += len(seen)
+        if kind == "neither":  # its next session begins the script anew
+            (place / "script").write_text("=== turn repeat\nsay: You said: $told\n")
+        async with (
+            keeping(url) as store,
+            launch(command(json.dumps(argv)), Client(), cwd=str(place), store=store) as connector,
+        ):
+            session = await connector.ensure("work", str(place))
+            stored = dict(session.record.read())
+            lost += sum(digest(stored.get(at, {})) != told for at, told in seen.items())
+            words = session.turns[1].text.split()
+            doubled += len(words) - len(set(words)) + (words[:-1] != [f"w{at}" for at in range(len(words) - 1)])
+            unlike += not await goes_on(session, kind)
+    measured = f"{kills} kills of {kind}: {seen_in_all} seen, {lost} lost, {doubled} doubled, {unlike} unlike"
+    required = "SIGKILL of the application: what was seen is recorded, 0 doubled; the conversation goes on"
+    record(f"D12 {kind}", required, measured, not lost and not doubled and not unlike)
+
+
+async def killed(url: str, argv: list[str], cwd: Path, after: int) -> dict[int, str]:
+    """Kills the application when its reader has seen so many entries; all that it had seen, by number."""
+    program = [sys.executable, "-m", "tests.support.application", url, json.dumps(argv), str(cwd)]
+    seen: dict[int, str] = {}
+    with anyio.fail_after(60):
+        async with await anyio.open_process(program, stderr=None) as process:
+            assert process.stdout is not None
+            rest = b""
+            async for data in process.stdout:
+                *lines, rest = (rest + data).split(b"\n")
+                seen |= {int(at): told for at, told in (line.decode().split() for line in lines)}
+                if len(seen) >= after:
+                    process.kill()
+    return seen
+
+
+async def goes_on(session: Session, kind: str) -> bool:
+    """Whether it is the conversation that was killed, for us and for the agent."""
+    first, second, third = session.turns
+    told = [(turn.prompt[0]["text"], type(turn.failure)) for turn in session.turns]
+    kept = told == [("first", type(None)), ("second", TurnInterrupted), ("third", NotSent)]
+    how = {"ars": "resumed", "load only": "loaded", "neither": "recreated"}[kind]
+    turn = await session.prompt("fourth")
+    if kind == "ars":
+        heard = turn.text == "You said: fourth"
+    else:
+        heard = "first" in turn.text and turn.text.rstrip().endswith("fourth")
+        heard = heard and ("You have lost the conversation" in turn.text) == (kind == "neither")
+    right = (first.text, third.text, session.how, kept, heard) == ("Yes.", "", how, True, True)
+    return right and bool(second.text) and session.log() == [it.exchange() for it in session.record.turns]
