@@ -4,6 +4,7 @@ import asyncio
 import os
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.harness import Bench, Figure
-from connector import Client, Command, Connector, Session, guarded, launch
+from connector import Client, Command, Connector, Session, guarded, keeping, launch
+from event_log.stores import Store
 
 UPDATES = 20_000
 STAMPS = 50
@@ -24,6 +26,10 @@ def connector(bench: Bench) -> Iterator[Figure]:
     costs, rates = zip(*(_run(flood) for _ in range(bench.runs)), strict=True)
     yield Figure("connector: CPU per update", statistics.median(costs), 15, "µs")
     yield Figure("connector: updates of one agent", statistics.median(rates), 30_000, "updates/s", at_least=True)
+    recorded = statistics.median(_run(flood_recorded)[1] for _ in range(bench.runs))
+    yield Figure("connector: updates recorded in jsonl", recorded, 20_000, "updates/s", at_least=True)
+    followed = statistics.median(_run(flood_followed) for _ in range(bench.runs))
+    yield Figure("connector: the same, while a reader follows", followed, None, "updates/s")
     yield Figure("connector: update written → seen", statistics.median(_run(stamps)), 1, "ms")
     yield Figure(f"connector: each further agent, of {AGENTS}", _run(memory), 1, "MB PSS")
     first, further = zip(*(_run(starts) for _ in range(bench.runs)), strict=True)
@@ -35,24 +41,44 @@ def _run(measure: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     return asyncio.run(measure())
 
 
-async def agent(stack: AsyncExitStack) -> tuple[Connector, Session]:
+async def agent(stack: AsyncExitStack, store: Store | None = None) -> tuple[Connector, Session]:
     """One more agent, and a session in which it has answered once."""
-    running = await stack.enter_async_context(launch(AGENT, Client(), cwd="/"))
+    running = await stack.enter_async_context(launch(AGENT, Client(), cwd="/", store=store))
     session = await running.new_session("/")
     await session.prompt("flood 10")
     return running, session
 
 
-async def flood() -> tuple[float, float]:
+async def flood(url: str = "memory:") -> tuple[float, float]:
     """Microseconds of our processor per update, and updates per second."""
     async with AsyncExitStack() as stack:
-        _, session = await agent(stack)
+        _, session = await agent(stack, await stack.enter_async_context(keeping(url)))
         used, began, seen = time.process_time(), time.perf_counter(), 0
         async for _ in session.stream(f"flood {UPDATES}"):
             seen += 1
         assert seen == UPDATES
         took = time.perf_counter() - began
         return (time.process_time() - used) / UPDATES * 1e6, UPDATES / took
+
+
+async def flood_recorded() -> tuple[float, float]:
+    """As `flood`, with the record in files."""
+    with tempfile.TemporaryDirectory() as place:
+        return await flood(f"jsonl:{place}")
+
+
+async def flood_followed() -> float:
+    """Updates per second until a reader who follows the record in a file has all of them."""
+    with tempfile.TemporaryDirectory() as place:
+        async with AsyncExitStack() as stack:
+            _, session = await agent(stack, await stack.enter_async_context(keeping(f"jsonl:{place}")))
+            began, seen = time.perf_counter(), 0
+            session.start(f"flood {UPDATES}")
+            async for _, entry in session.record.follow(session.record.last):
+                seen += entry["type"] == "update"
+                if seen == UPDATES:
+                    break
+            return UPDATES / (time.perf_counter() - began)
 
 
 async def stamps() -> list[float]:
