@@ -38,9 +38,11 @@ class Finding:
 
 def one_line(text: str, longest: int = WHY_LONGEST) -> str:
     """`text` as one line for any terminal: what does not print is escaped, the middle of what is long left out."""
-    line = "".join(it if it.isprintable() else it.encode("unicode_escape").decode() for it in text.strip())
     half = (longest - 3) // 2
-    return line if len(line) <= longest else f"{line[:half]} … {line[-half:]}"
+    if cut := len(text) > 4 * longest:
+        text = text[:longest] + text[-longest:]
+    line = "".join(it if it.isprintable() else it.encode("unicode_escape").decode() for it in text.strip())
+    return line if len(line) <= longest and not cut else f"{line[:half]} … {line[-half:]}"
 
 
 def table(findings: Sequence[Finding]) -> str:
