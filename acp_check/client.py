@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 import anyio
@@ -13,9 +13,11 @@ from acp_check import client_hands, client_judge, client_lines, client_scenes, c
 from acp_check.client_run import GRACE_SECONDS, Kit, Script, Turn, running
 from acp_check.client_table import TABLE, Broken, Gone, InTurn, NotSeen, Opening, Row, Scene, Verdict, wanted
 from acp_check.report import Finding, Outcome, one_line
+from connector import environment
 
-LIMIT_SECONDS = 10.0
+ANSWER_SECONDS = 10.0
 STARTUP_SECONDS = 60.0
+TOTAL_SECONDS = 900.0
 PROMPT = "Please go on."
 CHAPTERS = (
     *("WIRE", "LINE", "INIT", "AUTH", "SESSION", "CONFIG", "GATE", "TURN", "UPDATE", "EXT", "ERROR", "CANCEL"),
@@ -27,14 +29,16 @@ PLACES = ("{agent}", "{agent_argv}")
 async def check_client(
     argv: Sequence[str],
     *,
-    timeout: float = LIMIT_SECONDS,
-    startup: float = STARTUP_SECONDS,
+    patience: float = ANSWER_SECONDS,
+    start_patience: float = STARTUP_SECONDS,
+    timeout: float = TOTAL_SECONDS,
     silence: float | None = None,
     shows_text: bool = False,
     prompt: str = PROMPT,
     only: Sequence[str] = (),
     jobs: int = 1,
     grace: float = GRACE_SECONDS,
+    env: Mapping[str, str] | None = None,
     on_finding: Callable[[Finding], None] = lambda finding: None,
 ) -> list[Finding]:
     """Starts a client a dozen times, plays its agent, and returns what was found, a finding a requirement.
@@ -43,19 +47,24 @@ async def check_client(
     becomes its words; `{prompt}` and `{cwd}` are what to ask and where. A word that names a file from here is made
     absolute, as the client runs in a directory of its own. On stdin it gets the prompt as a line, and then the end.
 
-    `timeout` seconds are given to what takes no time, `startup` to the first prompt, and `silence` to what ends with a
-    time limit of the client's own (without it that is not tried). `grace` is how long an agent may outlive its client,
-    or a command the end of its terminal. `shows_text` says that the client prints what the
-    agent says as it is. `only` are ids, or beginnings of ids. As many as `jobs` clients run at once. `on_finding` hears
-    of findings as they are made.
+    `patience` seconds are given to what takes no time, `start_patience` to the first prompt, `timeout` to all of it,
+    and `silence` to what ends with a time limit of the client's own (without it that is not tried). `grace` is how long
+    an agent may outlive its client, or a command the end of its terminal. `shows_text` says that the client prints what
+    the agent says as it is. `only` are ids, or beginnings of ids. As many as `jobs` clients run at once; they have our
+    environment, and `env`. `on_finding` hears of findings as they are made.
 
-    Raises ValueError where the agent has no place in `argv`, and `OSError` where it cannot be started.
+    Raises ValueError where the agent has no place in `argv` or `only` names nothing, `OSError` where the client cannot
+    be started.
     """
     if not any(place in word for word in argv for place in PLACES):
         raise ValueError("the client's command does not say where the agent's goes: {agent} or {agent_argv}")
-    kit = Kit(_absolute(argv), timeout, startup, grace, prompt, shows_text, silence)
+    if strange := [one for one in only if not any(wanted(row, [one]) for row in requirements())]:
+        raise ValueError(f"no requirement's id begins with {', '.join(strange)}")
+    given = {**environment.inherited(("*",)), **(env or {})}
+    kit = Kit(_absolute(argv), given, patience, start_patience, grace, prompt, shows_text, silence)
     check = _Check(kit, tuple(only), on_finding)
-    await check.run(max(1, jobs))
+    with anyio.move_on_after(timeout):
+        await check.run(max(1, jobs))
     return check.findings()
 
 

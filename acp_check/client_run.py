@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from acp_check.client_agent import PING, Agent, Answer, Changes, code_of, greete
 from acp_check.client_judge import Judge, Tally
 from acp_check.client_table import Broken, Gone, Json, NotSeen, Verdict
 from acp_check.report import Outcome, one_line
-from connector import environment, guarded
+from connector import guarded
 from connector.child import Child, Exit
 
 KEPT_BYTES = 8 * 1024 * 1024
@@ -38,6 +38,8 @@ class Script:
     initialize: Json = field(
         default_factory=lambda: {"protocolVersion": 1, "agentCapabilities": {}, "agentInfo": AGENT_INFO}
     )
+    banner: bytes = b""  # on stdout, before anything else
+    agent: list[str] = field(default_factory=list)  # another command than ours
     session: Json = field(default_factory=dict)
     session_id: str = "session-1"
     early: list[Json] = field(default_factory=list)  # updates before the answer to session/new
@@ -50,6 +52,7 @@ class Script:
         opened = 0
 
         async def initialize(agent: Agent, request: Json) -> None:
+            await agent.write(self.banner)
             await agent.result(request, self.initialize)
 
         async def session_new(agent: Agent, request: Json) -> None:
@@ -70,6 +73,7 @@ class Kit:
     """What all runs have in common: the command, how long things may take, what was found so far."""
 
     argv: Sequence[str]
+    env: Mapping[str, str]
     limit: float
     startup: float
     grace: float
@@ -164,12 +168,12 @@ class Run:
         if how != self.kit.usual:
             raise Broken(f"it ended with {self.told()}, otherwise with {self.kit.usual}")
 
-    async def fails(self) -> Exit:
+    async def fails(self, limit: float | None = None) -> Exit:
         """Raises `Broken` unless it ends by itself with an error; `NotSeen` where it never ends by itself."""
         if self.kit.usual is None:
             raise NotSeen("it does not end by itself")
-        if (how := await self.ended()) is None:
-            raise Broken(f"it had not ended after {self.kit.limit:g} s")
+        if (how := await self.ended(limit)) is None:
+            raise Broken(f"it had not ended after {self.kit.limit if limit is None else limit:g} s")
         if how == self.kit.usual:
             raise Broken(f"it ended with {how}, as if nothing had been wrong")
         return how
@@ -323,7 +327,7 @@ async def running(kit: Kit, script: Script) -> AsyncIterator[Run]:
 
 def command(argv: Sequence[str], run: Run) -> list[str]:
     """The client's command with its places filled in."""
-    agent = [sys.executable, "-m", "acp_check.agent", run.socket]
+    agent = run.script.agent or [sys.executable, "-m", "acp_check.agent", run.socket]
     words: list[str] = []
     for word in argv:
         if word == "{agent_argv}":
@@ -344,7 +348,7 @@ def _start(run: Run) -> None:
         with said.open("rb") as given:
             run.child = guarded.start(
                 command(run.kit.argv, run),
-                env=environment.inherited(("*",)),
+                env=run.kit.env,
                 directory=directory,
                 stdin=given.fileno(),
                 stdout=theirs_out,

@@ -40,6 +40,11 @@ def _(script: Script) -> None:
     script.initialize = {**script.initialize, "agentCapabilities": capabilities, "authMethods": [], "ownKey": 1}
 
 
+@opening("LINE-009", "advisory", "What an agent prints before its first message is skipped", group="more")
+def _(script: Script) -> None:
+    script.banner = b"Welcome to the agent!\n\x1b[2J{...\n"
+
+
 @opening("INIT-004", "mandatory", "An answer to initialize with nothing but the version will do", group="less")
 def _(script: Script) -> None:
     script.initialize = {"protocolVersion": 1}
@@ -198,6 +203,33 @@ async def crash_in_new(run: Run) -> None:
 )
 async def crash_in_prompt(run: Run) -> None:
     await _crash(run, "PROC-009", "PROC-010")
+
+
+async def _close(agent: Agent, request: Json) -> None:
+    await agent.do("close", wait=False)
+
+
+@scene(
+    Row("PROC-013", "mandatory", "An agent that closes its stdout in a turn is the client's end, with an error"),
+    script=_answering("session/prompt", _close),
+)
+async def closed(run: Run) -> None:
+    await run.settling("PROC-013", lambda: ends_with_an_error(run))
+
+
+def _missing(script: Script) -> None:
+    script.agent = ["/no/such/agent", "--acp"]
+
+
+@scene(
+    Row("PROC-014", "mandatory", "An agent that cannot be started is the client's end, with an error"),
+    script=_missing,
+)
+async def missing(run: Run) -> None:
+    async def fails() -> None:
+        await run.fails(run.kit.startup)
+
+    await run.settling("PROC-014", fails)
 
 
 @scene(

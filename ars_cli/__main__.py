@@ -6,7 +6,7 @@ import os
 import sys
 from typing import NoReturn
 
-from ars_cli import __version__, agents, check, crew, run, sessions
+from ars_cli import __version__, agents, check, check_client, crew, run, sessions
 from ars_cli.exits import ABORTED, INTERRUPTED, MEANINGS, USAGE
 from ars_cli.failures import ConfigurationError, told
 
@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     chat.add_argument("--demo", action="store_true", help="work on a throw-away project whose tests fail")
     chat.set_defaults(run=_chat)
-    for command in (run, crew, agents, sessions, check):
+    for command in (run, crew, agents, sessions, check, check_client):
         command.add_parser(commands, epilog=f"exit codes:\n{codes}")
     return parser
 

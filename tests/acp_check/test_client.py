@@ -14,13 +14,13 @@ pytestmark = pytest.mark.e2e
 
 CLIENTS = Path(__file__).parents[2] / "fixtures" / "clients"
 RAW = (sys.executable, str(CLIENTS / "raw.py"))
-DEATH = ("PROC-005", "PROC-006", "PROC-007", "PROC-008", "PROC-009", "PROC-010")
+DEATH = ("PROC-005", "PROC-006", "PROC-007", "PROC-008", "PROC-009", "PROC-010", "PROC-013", "PROC-014")
 
 # What is wrong with the client -> what is tried, and of that exactly the rows that break.
 WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "blank-lines,printed,odd-json,unasked,deep,64k": (
         ("LINE",),
-        ("LINE-001", "LINE-003", "LINE-004", "LINE-005", "LINE-006", "LINE-007", "LINE-008"),
+        ("LINE-001", "LINE-003", "LINE-004", "LINE-005", "LINE-006", "LINE-007", "LINE-008", "LINE-009"),
     ),
     "decodes-pieces": (("LINE-002",), ("LINE-002",)),
     "8m": (("LINE-003", "LINE-004"), ("LINE-004",)),
@@ -97,7 +97,7 @@ HANGING = ("decodes", "silent", "waits", "undrained", "deaf", "asks-on", "falsy"
 
 
 async def found(*client: str, **more: Any) -> list[Finding]:
-    return await check_client(client, **{"startup": 40, "jobs": 2, "grace": 1.5, **more})
+    return await check_client(client, **{"start_patience": 40, "jobs": 2, "grace": 1.5, **more})
 
 
 def broken(findings: list[Finding]) -> set[str]:
@@ -114,7 +114,7 @@ def tried() -> dict[str, list[Finding]]:
         seconds = 1.0 if any(it in faults for it in HANGING) else 5.0
         async with limiter:
             client = (*RAW, "--fault", faults, *asks, "{prompt}", "{agent_argv}")
-            results[faults] = await found(*client, only=WRONG[faults][0], timeout=seconds)
+            results[faults] = await found(*client, only=WRONG[faults][0], patience=seconds)
 
     async def all_of_them() -> None:
         limiter = anyio.CapacityLimiter(4)
@@ -140,7 +140,7 @@ def test_every_requirement_can_be_broken():
 
 async def test_a_plain_client_meets_all_but_what_needs_more_than_posix():
     with anyio.fail_after(60):
-        findings = await found(*RAW, "{prompt}", "{agent_argv}", timeout=5.0, shows_text=True)
+        findings = await found(*RAW, "{prompt}", "{agent_argv}", patience=5.0, shows_text=True)
 
     assert broken(findings) == {"PROC-004"}
     assert {it.id for it in findings if it.outcome == "not seen"} == {"PERM-005", "INIT-006", "CANCEL-003"}
@@ -149,14 +149,14 @@ async def test_a_plain_client_meets_all_but_what_needs_more_than_posix():
 
 async def test_who_waits_for_ever_is_found_out_where_it_is_said_how_long_is_too_long():
     with anyio.fail_after(30):
-        findings = await found(*RAW, "{prompt}", "{agent_argv}", only=PATIENT, silence=0.3, timeout=5.0)
+        findings = await found(*RAW, "{prompt}", "{agent_argv}", only=PATIENT, silence=0.3, patience=5.0)
     assert broken(findings) == set(PATIENT)
 
 
 async def test_a_client_that_does_nothing_is_given_up_and_nothing_of_it_is_left(tmp_path: Path):
     pid = tmp_path / "pid"
     with anyio.fail_after(20):
-        findings = await found("sh", "-c", f"echo $$ > {pid}; trap '' TERM; sleep 600 # {{agent}}", startup=0.5)
+        findings = await found("sh", "-c", f"echo $$ > {pid}; trap '' TERM; sleep 600 # {{agent}}", start_patience=0.5)
     assert {it.outcome for it in findings} == {"not seen"}
     assert "it sent no prompt: still running" in next(it.why for it in findings if it.id == "TURN-001")
     assert not Path("/proc", pid.read_text().strip()).exists()

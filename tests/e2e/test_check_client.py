@@ -51,7 +51,7 @@ PYTHON_SDK: Broken = {
 
 
 async def _found(*client: str, **more: Any) -> list[Finding]:
-    return await check_client(client, **{"startup": 60, "jobs": 2, **more})
+    return await check_client(client, **{"start_patience": 60, "jobs": 2, **more})
 
 
 @pytest.fixture(scope="module")
@@ -61,13 +61,13 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Finding]]:
     editor = (sys.executable, str(CLIENTS / "editor.py"), "{prompt}", "{agent}")
     sdk = (sys.executable, str(CLIENTS / "python_sdk.py"), "{prompt}", "{agent_argv}")
     clients: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
-        "ars run": ((ARS, "run", "--allow", "once", "{agent}", "{prompt}"), {"timeout": PATIENT}),
-        "connector": (editor, {"timeout": PATIENT, "shows_text": True, "silence": PATIENT}),
-        "python sdk": (sdk, {"timeout": HURRIED, "shows_text": True, "grace": 1.0}),
+        "ars run": ((ARS, "run", "--allow", "once", "{agent}", "{prompt}"), {"patience": PATIENT}),
+        "connector": (editor, {"patience": PATIENT, "shows_text": True, "silence": PATIENT}),
+        "python sdk": (sdk, {"patience": HURRIED, "shows_text": True, "grace": 1.0}),
     }
     if (node := find_node()) and (MODULES / "acpx").exists():
         acpx = ("env", f"HOME={home}", node, str(MODULES / "acpx/dist/cli.js"), "--agent", "{agent}", "--approve-all")
-        clients["acpx"] = ((*acpx, "exec", "{prompt}"), {"timeout": HURRIED})
+        clients["acpx"] = ((*acpx, "exec", "{prompt}"), {"patience": HURRIED})
     results: dict[str, list[Finding]] = {}
 
     async def one(name: str) -> None:
