@@ -459,8 +459,9 @@ class Session:
         if overdue:
             return None, overdue[0]
         if answer is not None:
-            if answer.stop_reason == "refusal":
-                # The agent forgets a refused prompt, and what stood in it.
+            forgets = self.vendor.quirks.forgets and answer.stop_reason == "cancelled"
+            if forgets or answer.stop_reason == "refusal":
+                # The agent forgets a refused prompt, some a cancelled one, and what stood in it.
                 self._system, self._untold, self.cut_off = first
             return answer.stop_reason, None
         if not isinstance(failure, AgentExited) or self._link.keeper is None or turn.cancelled:
