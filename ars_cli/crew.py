@@ -174,16 +174,14 @@ class _Run:
 
     @contextlib.asynccontextmanager
     async def _agents(self, store: "Store") -> "AsyncIterator[Agents]":
-        """Each role has an agent of its own, which may do what the file allows that role."""
-        from connector import launch
+        """Each role has an agent of its own, under the role's name, which may do what the file allows that role."""
+        from connector import Supervisor
         from connector.crew import Agents
 
-        async with contextlib.AsyncExitStack() as stack:
-            connectors = {}
+        async with Supervisor(store=store) as supervisor:
             for name, agent in self._options.agents.items():
-                launched = launch(agent, self._client(name), cwd=self._options.cwd, store=store, client_info=INFO)
-                connectors[name] = await stack.enter_async_context(launched)
-            yield Agents(connectors)
+                supervisor.add(name, agent, self._client(name), cwd=self._options.cwd, client_info=INFO)
+            yield Agents(supervisor)
 
     def _client(self, role: str) -> "Client":
         from connector import Client

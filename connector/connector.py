@@ -1,7 +1,7 @@
 """Spawning an agent and talking to it: launch → initialize → session/new → prompts → cancel → shutdown."""
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -13,6 +13,7 @@ from connector.backoff import Backoff
 from connector.client import Client, OnUpdate, Update
 from connector.errors import AgentError, ConnectorError, NotOffered, SessionNotFound, SignInNeeded
 from connector.generation import Generation, OnEvent, Program, begun
+from connector.groups import single_errors
 from connector.limits import Limits
 from connector.link import Link
 from connector.process import Command
@@ -404,7 +405,7 @@ async def launch(
     is the caller's, who runs and closes it (`stored.keeping`). Without one they are in memory. Raises `ConnectorError`
     where the agent cannot be started or does not shake hands, ValueError for what is no command.
     """
-    with _single_errors(), contextlib.ExitStack() as at_end:
+    with single_errors(), contextlib.ExitStack() as at_end:
         async with anyio.create_task_group() as tasks:
             connector, link = connector_of(
                 agent,
@@ -458,14 +459,3 @@ def _started_by(agent: Agent) -> tuple[Vendor, Command]:
         return command_of(agent.argv) if agent.argv and agent.argv[0] else Vendor("", "", ()), agent
     vendor = agent if isinstance(agent, Vendor) else command_of(agent)
     return vendor, vendor.command()
-
-
-@contextlib.contextmanager
-def _single_errors() -> Iterator[None]:
-    """What the block raised, not the group that the task group has made of it."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        if len(group.exceptions) == 1:
-            raise group.exceptions[0] from None
-        raise

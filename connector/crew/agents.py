@@ -1,6 +1,5 @@
 """Sessions of a crew's roles, on agents that somebody else has started and looks after."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
@@ -15,13 +14,24 @@ if TYPE_CHECKING:
 class Ensures(Protocol):
     """An agent that gives the same conversation back for the same name: a `Connector`, or one that is supervised."""
 
-    async def ensure(self, name: str, cwd: str, *, system_prompt: str | None = None) -> "Session": ...
+    async def ensure(self, name: str, cwd: str, /, *, system_prompt: str | None = None) -> "Session": ...
+
+
+class Named(Protocol):
+    """Agents by name: a `Supervisor`, or a dict."""
+
+    def __contains__(self, name: object, /) -> bool: ...
+
+    def __getitem__(self, name: str, /) -> Ensures: ...
 
 
 class Agents:
-    """The agents of a crew, by the names that its roles call them. Several roles may share one: each has a session."""
+    """The agents of a crew, by the names that its roles call them. Several roles may share one: each has a session.
 
-    def __init__(self, agents: Mapping[str, Ensures]) -> None:
+    Under a `Supervisor` a role's agent that ends is back for its next turn, with all that it remembers.
+    """
+
+    def __init__(self, agents: Named) -> None:
         self._agents = agents
         self._sessions: dict[str, Session] = {}
         self._one_at_a_time: dict[str, anyio.Lock] = {}

@@ -144,8 +144,7 @@ class OpenFloor:
             self.stop("budget", told, cut=False)
         if self.why:
             await anyio.sleep_forever()  # until the others have ended, and `scope` is cancelled
-        limit = math.inf if role.seconds is None else anyio.current_time() + role.seconds
-        work = self._working[role.name] = Work(role, anyio.CancelScope(deadline=limit))
+        work = self._working[role.name] = Work(role, anyio.CancelScope())
         try:
             return await self._speak(work, upto, only)
         finally:
@@ -191,6 +190,8 @@ class OpenFloor:
         asked |= {"shown": [message.index for message in messages], "reminded": bool(reminded)}
         self._write({"type": "asked", **asked, "mark": work.session.record.last})
         if self.failure is None:
+            if work.role.seconds is not None:
+                work.scope.deadline = anyio.current_time() + work.role.seconds
             work.turn = work.session.start(warning(work.role, conversation) + reminded + formatted(messages))
 
     def _heard(self, work: Work, update: Update) -> None:

@@ -13,7 +13,8 @@ class Role:
 
     `agent` names the agent that speaks for it: what whoever gives the sessions makes of that name. `prompt` is what the
     role is told once, before anything else. Every `remind_every` replies `reminder` (without one, `prompt`) is said to
-    it again; 0 is never. `seconds` is how long one turn of its may take, None is no limit of the crew's.
+    it again; 0 is never. `seconds` is how long one turn of its may take once its agent is there, None is no limit of
+    the crew's.
     """
 
     name: str

@@ -9,13 +9,13 @@ from typing import Any
 
 import anyio
 
-from connector import Client, Limits, launch, testing
+from connector import Client, Limits, Supervisor, testing
 from connector.crew import Agents, Crew, Role, open_crew
 from event_log import Store
 from event_log.stores.memory import MemoryStore
 from tests.connector.programs import MEASURED
 
-QUICK = Limits(initialize=20, session=20, cancel=0.5, late=0.05)
+QUICK = Limits(initialize=20, session=20, cancel=2, late=0.05)
 # "Bob-1.", "Bob-2." and so on.
 COUNTING = "".join(f"=== turn\nsay: $name-{number}.\n" for number in range(1, 9))
 LIKE = ("qwen", "gemini", "opencode", "codex")
@@ -39,17 +39,19 @@ class Mocks:
 
     @contextlib.asynccontextmanager
     async def agents(self, store: Store) -> AsyncIterator[Agents]:
-        """All of them, started."""
-        async with contextlib.AsyncExitStack() as stack:
-            connectors = {}
-            for like, (name, script) in zip(LIKE, self.scripts.items(), strict=False):
-                self._file(name, "script").write_text(script.replace("$name", name))
-                options = [word for kind in ("heard", "store") for word in (f"--{kind}", str(self._file(name, kind)))]
-                row = testing.mock_agent(like, self._file(name, "script"), options)
-                row = replace(row, env={**row.env, **MEASURED})
-                launched = launch(row, Client(), cwd=str(self.place), limits=QUICK, store=store)
-                connectors[name] = await stack.enter_async_context(launched)
-            yield Agents(connectors)
+        """All of them, supervised."""
+        async with Supervisor(store=store) as supervisor:
+            self.add(supervisor)
+            yield Agents(supervisor)
+
+    def add(self, supervisor: Supervisor) -> None:
+        """Starts them, under the names of their roles."""
+        for like, (name, script) in zip(LIKE, self.scripts.items(), strict=False):
+            self._file(name, "script").write_text(script.replace("$name", name))
+            options = [word for kind in ("heard", "store") for word in (f"--{kind}", str(self._file(name, kind)))]
+            row = testing.mock_agent(like, self._file(name, "script"), options)
+            row = replace(row, env={**row.env, **MEASURED})
+            supervisor.add(name, row, Client(), cwd=str(self.place), limits=QUICK)
 
     def _lines(self, role: str) -> list[Any]:
         return [json.loads(line) for line in self._file(role, "heard").read_text().splitlines()]

@@ -116,7 +116,7 @@ async def test_who_wants_to_sees_the_pieces_as_they_come_and_the_entries_before_
 
 async def test_a_role_that_dies_refuses_fails_or_is_slow_is_told_of_and_stops_nobody(tmp_path: Path) -> None:
     scripts = {
-        "Dead": "=== turn\nsay: I fall.\nexit SIGKILL\n",
+        "Dead": '=== turn if "Again."\nsay: Back.\n=== turn\nsay: I fall.\nexit SIGKILL\n',
         "Refusing": "=== turn\nstop refusal\n" + COUNTING,
         "Slow": SILENT,
         "Well": COUNTING,
@@ -124,7 +124,7 @@ async def test_a_role_that_dies_refuses_fails_or_is_slow_is_told_of_and_stops_no
     async with crew_of(tmp_path, scripts, roles={"Slow": {"seconds": 0.3}}) as (crew, mocks):
         replies = [reply async for reply in crew.say("Go.")]
         assert [(reply.role, reply.kind, reply.seen) for reply in replies] == [
-            ("Dead", "AgentExited", True),
+            ("Dead", "AgentInterrupted", True),
             ("Refusing", "refusal", False),
             ("Slow", "slow", False),
             ("Well", "", True),
@@ -133,10 +133,11 @@ async def test_a_role_that_dies_refuses_fails_or_is_slow_is_told_of_and_stops_no
         assert "the agent ended" in replies[0].error
         # What failed is for the person; to the others it was never said.
         assert mocks.heard("Well") == ["You are Well.\nUser: Go."]
-        again = await said(crew.say("Again.", to=["Refusing", "Well"]))
-        assert again == {"Refusing": "Refusing-1.", "Well": "Well-2."}
+        again = await said(crew.say("Again.", to=["Dead", "Refusing", "Well"]))
+        assert again == {"Dead": "Back.", "Refusing": "Refusing-1.", "Well": "Well-2."}
+        assert mocks.heard("Dead")[-1].endswith("\nAssistant (Well): Well-1.\n\nUser: Again.")
         assert mocks.heard("Refusing")[-1] == (
-            "You are Refusing.\nUser: Go.\n\nAssistant (Well): Well-1.\n\nUser: Again."
+            "You are Refusing.\nUser: Go.\n\nAssistant (Well): Well-1.\n\nUser: Again.\n\nAssistant (Dead): Back."
         )
 
 
@@ -176,7 +177,7 @@ async def test_an_agent_that_forgets_a_cancelled_prompt_is_given_it_again(tmp_pa
         }
         await crew.say("Two.", round=parallel).ended()
         assert mocks.heard("Ann")[1:] == ["User: Two."]
-        assert mocks.heard("Bob")[0].endswith("User: One.\n\nUser: Two.")
+        assert mocks.heard("Bob") == ["You are Bob.\nUser: One.\n\nUser: Two."]
 
 
 async def test_a_cancel_ends_who_is_at_work_and_what_waits(tmp_path: Path) -> None:
