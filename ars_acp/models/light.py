@@ -42,10 +42,17 @@ class _Deferred(ModuleType):
                 return module
             if name in vars(module):
                 return vars(module)[name]
+        if vars(self).get("__runner__") == threading.get_ident():  # its `__init__` itself, too early
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r} yet", name=name, obj=self)
+        vars(self)["__runner__"] = threading.get_ident()
+        try:
+            assert self.__spec__ is not None
+            assert self.__spec__.loader is not None
+            self.__spec__.loader.exec_module(self)
+        finally:
+            vars(self).pop("__runner__", None)
+        # Not before: other threads go on finding the front meanwhile.
         self.__class__ = ModuleType  # type: ignore[assignment]
-        assert self.__spec__ is not None
-        assert self.__spec__.loader is not None
-        self.__spec__.loader.exec_module(self)
         return getattr(self, name)
 
 

@@ -71,6 +71,28 @@ def test_a_front_that_cannot_be_imported_says_why(tmp_path: Path) -> None:
     assert "nowhere" in run(code + "except ModuleNotFoundError as error: print(error.name)", PYTHONPATH=str(tmp_path))
 
 
+def test_a_front_is_there_while_another_thread_loads_the_whole_package(tmp_path: Path) -> None:
+    (tmp_path / "laid").mkdir()
+    (tmp_path / "laid/inner.py").write_text("import threading\nbegun, go_on = threading.Event(), threading.Event()\n")
+    (tmp_path / "laid/__init__.py").write_text(
+        "import laid\nfrom .inner import begun, go_on\nearly = hasattr(laid, 'B')\n"
+        "begun.set()\nassert go_on.wait(10)\nB = 1\n"
+    )
+    code = (
+        "from ars_acp.models.light import defer; defer({'laid': ('inner',)})\n"
+        "import threading, laid\n"
+        "from laid.inner import begun, go_on\n"
+        "told = []\n"
+        "loads = threading.Thread(target=lambda: told.append(laid.B))\n"
+        "loads.start()\n"
+        "assert begun.wait(10)\n"
+        "assert laid.threading is threading\n"
+        "go_on.set(); loads.join(10)\n"
+        "print(told, laid.B, laid.early)"
+    )
+    assert run(code, PYTHONPATH=str(tmp_path)) == "[1] 1 False\n"
+
+
 def test_only_the_thread_that_asked_for_it_makes_tls_contexts_that_trust_nobody() -> None:
     everyone = trusted()
     with without_certificates():
