@@ -351,9 +351,14 @@ class Connector:
             session.replay(known=kept.last > 0)
         workspace = Workspace([cwd, *directories], on_output=on_output)
         self.client.add(session_id, workspace, session.take, session.question)
+        missing = record is not None and not replay and self._link.offers_ours("ars/replay")
         try:
-            asked = {"sessionId": session_id, **params}
-            session.opened(await self._ask_session(row, asked, on_answer=session.all_replayed))
+            with session.holding() if missing else contextlib.nullcontext():
+                asked = {"sessionId": session_id, **params}
+                session.opened(await self._ask_session(row, asked, on_answer=session.all_replayed))
+                if missing:
+                    await recovery.catch_up(session, self._link)
+                session.restored()
         except ConnectorError:
             await self.client.remove(session_id)
             if record is None:

@@ -62,7 +62,7 @@ async def take_up(session: "Session", link: Link, ask: Ask) -> str:
             with session.holding():
                 await _as_chosen(session, link, await ask(methods.SESSION_RESUME, place))
                 if link.offers_ours("ars/replay"):
-                    await _catch_up(session, link)
+                    await catch_up(session, link)
             session.noted("resumed")
             return ""
         except SignInNeeded:
@@ -132,7 +132,8 @@ async def _as_chosen(session: "Session", link: Link, answer: "LoadSessionRespons
             link.event("session.choice_lost", agent=link.name, session=session.id, chosen=params, why=str(why))
 
 
-async def _catch_up(session: "Session", link: Link) -> None:
+async def catch_up(session: "Session", link: Link) -> None:
+    """Has the agent tell what it has logged of the session and nobody has seen; in vain where its log is not whole."""
     more = True
     while more:
         after = session.last_seq or 0

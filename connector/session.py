@@ -86,6 +86,8 @@ class Session:
         self._seq: int | None = None
         self._replaying = False
         self._deaf = False
+        # What is missed is of the turn at which the application before this one ended.
+        self._restoring = False
         self._held: list[tuple[Update | None, dict[str, Any]]] | None = None
         self._closed = False
         self._quiet_from = 0.0
@@ -275,7 +277,8 @@ class Session:
 
     def missed(self, update: Update | None, raw: dict[str, Any]) -> None:
         """An update that the agent had logged, and nobody has seen."""
-        if update is not None and update.session_update == "user_message_chunk" and self.running is not None:
+        at_work = self.running is not None or self._restoring
+        if update is not None and update.session_update == "user_message_chunk" and at_work:
             self.prompt_logged = True
         else:
             self._take(update, raw)
@@ -330,9 +333,18 @@ class Session:
         if found.told:
             self._system = ""
         self._untold = found.lost and not found.told
+        if self.record.interrupted is not None:
+            self._restoring = True
+            self._latest = next(turn for turn in self._past if turn.id == self.record.interrupted.id)
+
+    def restored(self) -> None:
+        """What arrives from here on is of no turn of the past."""
+        if self._restoring:
+            self._restoring, self._latest = False, None
 
     def noted(self, how: str) -> None:
         """Records that the agent's session was opened: new, resumed or loaded."""
+        self.restored()
         self.how = how
         self.record.note(
             "opened",

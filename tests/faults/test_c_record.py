@@ -167,6 +167,8 @@ async def test_a_killed_applications_record_has_all_that_was_seen_and_the_conver
             stored = dict(session.record.read())
             lost += sum(digest(stored.get(at, {})) != told for at, told in seen.items())
             words = session.turns[1].text.split()
+            if kind == "ars":  # it had gone on, and tells what was missed
+                unlike += session.turns[1].text != logged(place, session.id)
             doubled += len(words) - len(set(words)) + (words[:-1] != [f"w{at}" for at in range(len(words) - 1)])
             unlike += not await goes_on(session, kind)
     measured = f"{kills} kills of {kind}: {seen_in_all} seen, {lost} lost, {doubled} doubled, {unlike} unlike"
@@ -188,6 +190,14 @@ async def killed(url: str, argv: list[str], cwd: Path, after: int) -> dict[int, 
                 if len(seen) >= after:
                     process.kill()
     return seen
+
+
+def logged(place: Path, session_id: str) -> str:
+    """What the agent's own log has of the reply to the second prompt."""
+    lines = (place / "sessions" / f"{session_id}.jsonl").read_text().splitlines()
+    entries = [json.loads(line) for line in lines]
+    second = [at for at, entry in enumerate(entries) if entry["type"] == "prompt"][1]
+    return "".join(entry["text"] for entry in entries[second:] if entry["type"] == "text")
 
 
 async def goes_on(session: Session, kind: str) -> bool:
