@@ -6,7 +6,7 @@ import os
 import sys
 from typing import NoReturn
 
-from ars_cli import __version__, agents, check, check_client, crew, run, sessions
+from ars_cli import __version__, agents, check, check_client, crew, named, run, sessions
 from ars_cli.exits import ABORTED, INTERRUPTED, MEANINGS, USAGE
 from ars_cli.failures import ConfigurationError, told
 
@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a vendor's name, if not our own; the first prompt, - for stdin",
     )
     chat.add_argument("--cwd", metavar="DIR", help="the project's directory (default: the current one)")
+    chat.add_argument("--name", metavar="NAME", help=named.HELP)
     chat.add_argument("--agent", metavar="CMD", help="the agent's name or command line (default: ars-acp)")
     chat.add_argument(
         "--pass-env", metavar="NAME", action="append", default=[], help="a variable that the agent gets too"
@@ -107,6 +108,8 @@ def _converse(options: argparse.Namespace, project: str | None) -> int:
 
     if options.demo and options.cwd:
         raise ConfigurationError("--demo brings its own directory, so --cwd makes no sense with it")
+    if options.demo and options.name:
+        raise ConfigurationError("--demo is thrown away in the end, so --name makes no sense with it")
     words = _words(options)
     own = options.agent in (None, settings.OWN)
     try:
@@ -129,6 +132,7 @@ def _converse(options: argparse.Namespace, project: str | None) -> int:
         demo=options.demo,
         late_seconds=0.0 if own else 0.25,
         trusted=own,
+        name=named.checked(options.name),
     )
     return anyio.run(chat, chosen)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import anyio
 
-from ars_cli import __version__, settings, signals
+from ars_cli import __version__, named, settings, signals
 from ars_cli.exits import DONE, INTERRUPTED, exit_of
 from ars_cli.keyboard import Keyboard
 from ars_cli.person import Person, Unattended
@@ -57,6 +57,7 @@ class Options:
     late_seconds: float = 0.0
     # Our own agent asks where its mode says so: what it then does is not asked about a second time.
     trusted: bool = False
+    name: str | None = None
 
 
 class Chat:
@@ -81,11 +82,18 @@ class Chat:
         info = {"name": "ars", "title": "ars chat", "version": __version__}
         closing = contextlib.closing(self._keyboard) if self._keyboard else contextlib.nullcontext()
         with signals.handled(self._interrupt, self._quit), closing, self._scope:
-            async with launch(
-                self._options.agent, client, cwd=self._options.cwd, limits=limits, client_info=info
-            ) as connector:
+            options = self._options
+            async with (
+                named.kept(options.name) as store,
+                launch(
+                    options.agent, client, cwd=options.cwd, limits=limits, client_info=info, store=store
+                ) as connector,
+            ):
                 self._greet(connector)
-                session = await connector.new_session(self._options.cwd, on_output=self._transcript.terminal_output)
+                output = self._transcript.terminal_output
+                session = await named.opened(connector, options.name, options.cwd, on_output=output)
+                for line in named.account(session):
+                    self._screen.line(line, "info")
                 session.outside = self._transcript.update
                 self._session = session
                 await self._converse(session)

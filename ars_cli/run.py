@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from ars_cli import __version__, signals
+from ars_cli import __version__, named, signals
 from ars_cli.exits import FAILED, INTERRUPTED, STOPPED_EARLY, USAGE, exit_of
 from ars_cli.failures import ConfigurationError, failed, told
 
@@ -35,6 +35,7 @@ def add_parser(commands: Any, *, epilog: str) -> None:
     parser.add_argument("agent", metavar="AGENT", help="a vendor's name, or a command line")
     parser.add_argument("prompt", metavar="PROMPT", nargs="?", default="-", help="the prompt; - reads it from stdin")
     parser.add_argument("--json", action="store_true", help="print each event as a line of JSON")
+    parser.add_argument("--name", metavar="NAME", help=named.HELP)
     parser.add_argument("--cwd", metavar="DIR", help="the project's directory (default: the current one)")
     parser.add_argument(
         "--allow", choices=ALLOW, default="reads", help="reads inside the directory (default), or all, each time once"
@@ -68,6 +69,7 @@ class Options:
     system: str
     audit: str | None
     as_json: bool
+    name: str | None
 
 
 def _carry_out(options: argparse.Namespace) -> int:
@@ -87,6 +89,7 @@ def _carry_out(options: argparse.Namespace) -> int:
             system=options.system,
             audit=options.audit,
             as_json=options.json,
+            name=named.checked(options.name),
         )
     except (ValueError, NotADirectoryError) as why:
         raise ConfigurationError(str(why)) from None
@@ -145,10 +148,12 @@ class _Run:
         client = self._client()
         limits = replace(options.agent.limits, turn=options.timeout)
         info = {"name": "ars", "title": "ars run", "version": __version__}
-        async with launch(options.agent, client, cwd=options.cwd, limits=limits, client_info=info) as connector:
-            session = self._session = await connector.new_session(
-                options.cwd, system_prompt=options.system, outside=self._shown.update
-            )
+        async with (
+            named.kept(options.name) as store,
+            launch(options.agent, client, cwd=options.cwd, limits=limits, client_info=info, store=store) as connector,
+        ):
+            more: dict[str, Any] = {"system_prompt": options.system, "outside": self._shown.update}
+            session = self._session = await named.opened(connector, options.name, options.cwd, **more)
             self._shown.began(connector, session)
             turn = session.start(options.prompt)
             async for update in turn:
@@ -203,7 +208,9 @@ class _Text:
         self._transcript = Transcript(self._screen, cwd)
 
     def began(self, connector: "Connector", session: "Session") -> None:
-        """Nothing is said: the first line is the agent's."""
+        """What there is to know of a conversation that goes on; else the first line is the agent's."""
+        for line in named.account(session):
+            self._screen.line(line, "dim")
 
     def update(self, update: Any) -> None:
         """Prints it."""
@@ -237,7 +244,7 @@ class _Events:
     def began(self, connector: "Connector", session: "Session") -> None:
         info = connector.agent.agent_info
         agent = {"name": info.name, "version": info.version} if info else {"name": connector.command.name}
-        self._print("session", agent=agent, sessionId=session.id)
+        self._print("session", agent=agent, sessionId=session.id, **named.described(session))
 
     def update(self, update: Any) -> None:
         """An update as it came."""

@@ -90,6 +90,13 @@ def crew_store() -> str:
     return f"jsonl:{state_directory() / 'crews'}"
 
 
+def conversation_store() -> str:
+    """The URL of the store where the conversations with a name are kept. Raises as `crew_store`."""
+    from ars_acp.settings import state_directory
+
+    return f"jsonl:{state_directory() / 'conversations'}"
+
+
 def demo_script() -> str:
     """The script that plays the model's part in the demonstration."""
     from ars_acp.models.script import DEMO
