@@ -23,6 +23,7 @@ CHAPTERS = (
     *("WIRE", "LINE", "INIT", "AUTH", "SESSION", "CONFIG", "GATE", "TURN", "UPDATE", "EXT", "ERROR", "CANCEL"),
     *("CAPS", "PERM", "FS", "TERM", "ELICIT", "PROC"),
 )
+DEAF = "EXT-001"  # what a client breaks that answers nothing
 PLACES = ("{agent}", "{agent_argv}")
 
 
@@ -191,6 +192,11 @@ class _Check:
                 except (Verdict, Gone) as why:
                     for trial in left:
                         self._kit.results[trial.row.id] = ("not seen", one_line(str(why) or run.told()))
+                    return
+                if turn.probe is None:
+                    for trial in left:
+                        self._kit.results[trial.row.id] = ("not seen", "it answers no request at all")
+                    self._kit.results[DEAF] = ("broken", "neither this nor any other request was answered")
                     return
                 alive = True
                 while left and alive:

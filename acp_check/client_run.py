@@ -259,20 +259,25 @@ class Turn:
         self.agent = agent
         self.request = request
         self.session: str = request["params"]["sessionId"]
-        self._pings = True
+        self.probe: str | None = PING
 
     async def find_out(self) -> None:
-        """Whether it answers what it does not know: then that tells whether it still lives. Raises `Gone`."""
-        try:
-            await self.agent.ask(PING, {})
-        except Broken:
-            self._pings = False
+        """What it answers without asking anybody, as that tells whether it still lives. Raises `Gone`.
+
+        That is what it does not know, or what is malformed; a client that answers neither is deaf: `probe` is None.
+        """
+        for self.probe in (PING, "session/request_permission", None):
+            if self.probe is None:
+                return
+            with contextlib.suppress(Broken):
+                await self.agent.ask(self.probe, {})
+                return
 
     async def alive(self, limit: float | None = None) -> bool:
         """Whether the client is still there and reads on."""
         try:
-            if self._pings:
-                await self.agent.ask(PING, {}, limit=limit)
+            if self.probe is not None:
+                await self.agent.ask(self.probe, {}, limit=limit)
         except (Broken, Gone):
             return False
         return not self.agent.lost

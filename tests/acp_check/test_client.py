@@ -23,7 +23,6 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("LINE-001", "LINE-003", "LINE-004", "LINE-005", "LINE-006", "LINE-007", "LINE-008", "LINE-009"),
     ),
     "decodes-pieces": (("LINE-002",), ("LINE-002",)),
-    "8m": (("LINE-003", "LINE-004"), ("LINE-004",)),
     "known-updates,known-calls,text-only,strict-updates,strict-values,malformed,surrogates,strange-sessions": (
         ("UPDATE-00", "SESSION-004"),
         (*(f"UPDATE-00{number}" for number in (2, 3, 4, 5, 6, 7, 8)), "SESSION-004"),
@@ -33,17 +32,16 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("EXT-003", "ELICIT-003", "WIRE-005", "WIRE-006"),
     ),
     "silent": (("EXT-001",), ("EXT-001",)),
+    "deaf": (("EXT", "CAPS", "TURN"), ("EXT-001",)),
     "internal,malformed-accepted,own-option,made-up": (
         ("EXT", "PERM-001", "PERM-003"),
         ("EXT-002", "EXT-004", "EXT-005", "PERM-001", "PERM-003"),
     ),
-    "malformed-internal": (("EXT",), ("EXT-005",)),
     "first-option": (("PERM",), ("PERM-002", "PERM-004", "PERM-007")),
     "hides-read,no-write,hides-terminal,accepts-any,empty-form": (
         ("CAPS", "ELICIT-001", "WIRE"),
         ("CAPS-001", "CAPS-002", "CAPS-003", "CAPS-004", "CAPS-005", "ELICIT-001"),
     ),
-    "any-mode": (("CAPS",), ("CAPS-005",)),
     "visits": (("ELICIT", "CAPS-004"), ("ELICIT-002",)),
     "text-mode,from-zero,missing-internal,outside,relative,appends": (
         ("FS",),
@@ -54,7 +52,6 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("TERM",),
         ("TERM-002", "TERM-003", "TERM-004", "TERM-005", "TERM-006", "TERM-008", "TERM-009"),
     ),
-    "terminal-code": (("TERM-008", "TERM-009"), ("TERM-009",)),
     "shell": (("TERM-007",), ("TERM-007",)),
     "noise,nameless,own-keys,answers-news,sends-images,http-server,more-directories": (
         ("WIRE-001", "WIRE-002", "WIRE-003", "WIRE-004", "INIT-001", "INIT-002", "GATE", "EXT-003"),
@@ -153,12 +150,16 @@ async def test_who_waits_for_ever_is_found_out_where_it_is_said_how_long_is_too_
     assert broken(findings) == set(PATIENT)
 
 
-async def test_a_client_that_does_nothing_is_given_up_and_nothing_of_it_is_left(tmp_path: Path):
+@pytest.mark.parametrize(
+    ("limit", "why"),
+    [("start_patience", "it sent no prompt: still running"), ("timeout", "it never came to that")],
+)
+async def test_a_client_that_does_nothing_is_given_up_and_nothing_of_it_is_left(limit: str, why: str, tmp_path: Path):
     pid = tmp_path / "pid"
     with anyio.fail_after(20):
-        findings = await found("sh", "-c", f"echo $$ > {pid}; trap '' TERM; sleep 600 # {{agent}}", start_patience=0.5)
+        findings = await found("sh", "-c", f"echo $$ > {pid}; trap '' TERM; sleep 600 # {{agent}}", **{limit: 0.5})
     assert {it.outcome for it in findings} == {"not seen"}
-    assert "it sent no prompt: still running" in next(it.why for it in findings if it.id == "TURN-001")
+    assert why in next(it.why for it in findings if it.id == "TURN-001")
     assert not Path("/proc", pid.read_text().strip()).exists()
 
 
