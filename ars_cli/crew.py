@@ -178,7 +178,7 @@ class _Run:
         from connector import Supervisor
         from connector.crew import Agents
 
-        async with Supervisor(store=store) as supervisor:
+        async with Supervisor(store=store, on_event=self._shown.event) as supervisor:
             for name, agent in self._options.agents.items():
                 supervisor.add(name, agent, self._client(name), cwd=self._options.cwd, client_info=INFO)
             yield Agents(supervisor)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # Rounds in which one role speaks at a time, so that what it says can be shown as it comes.
 ONE_AT_A_TIME = ("sequential", "pipeline")
+STARTED_AGAIN = (("ready", "starting"), ("busy", "starting"), ("ready", "backoff"), ("busy", "backoff"))
 FAILED = {"refusal": "refused", "slow": "was too slow", "cancelled": "was cancelled", "budget": "was stopped"}
 
 
@@ -52,11 +53,21 @@ class People:
     def decision(self, role: str, record: dict[str, Any]) -> None:
         """Says what was refused."""
         if not record["allowed"]:
-            what = visible(f"{record['kind']} {' '.join(record['argv'] or record['paths']) or record['title']}")
-            if self._streams and role in self._transcripts:
-                self._transcripts[role].end_block()
-            self._screen.line(f"✗ refused to {visible(role)}: {what} ({record['reason']})", "warning")
-            self._status()
+            what = f"{record['kind']} {' '.join(record['argv'] or record['paths']) or record['title']}"
+            self._note(role, f"refused: {what} ({record['reason']})")
+
+    def event(self, name: str, fields: dict[str, Any]) -> None:
+        """What becomes of the agents: only what somebody who waits for a role would want to know."""
+        if name == "session.recreated":
+            self._note(fields["agent"], "its agent had lost the conversation, and is told what was said")
+        elif name == "agent.state" and (fields["was"], fields["state"]) in STARTED_AGAIN:
+            self._note(fields["agent"], f"its agent is started again: {fields['why']}")
+
+    def _note(self, role: str, text: str) -> None:
+        if self._streams and role in self._transcripts:
+            self._transcripts[role].end_block()
+        self._screen.line(f"! {visible(role)}: {visible(text)}", "warning")
+        self._status()
 
     def ended(self, talk: "Talk", spent: "Spent") -> None:
         """How the round ended, and what the conversation has used."""
@@ -92,7 +103,7 @@ class People:
         if entry["type"] == "failed":
             reason, _, more = clean(entry["error"]).partition("\n")
             how = FAILED.get(entry["kind"], "failed")
-            self._screen.line(f"✗ {visible(role)} {how}: {reason.removeprefix(f'{role}: ')}", "bad")
+            self._screen.line(f"✗ {visible(role)} {how}: {reason}", "bad")
             for line in more.splitlines():
                 self._screen.line(f"  {line}", "dim")
         elif entry["stopReason"] != "end_turn":
@@ -114,6 +125,9 @@ class People:
 class Events:
     """For programs: a line of JSON each, with `event` first."""
 
+    def __init__(self) -> None:
+        self._over = False
+
     def entry(self, number: int, entry: dict[str, Any]) -> None:
         """One of the crew's log, as `connector.crew.conversation` says, with its number."""
         self._print(entry["type"], n=number, **{name: value for name, value in entry.items() if name != "type"})
@@ -126,8 +140,14 @@ class Events:
         """A record as the audit of `ars run` has it."""
         self._print("decision", role=role, **record)
 
+    def event(self, name: str, fields: dict[str, Any]) -> None:
+        """What becomes of the agents until the round is over: `agent.state` and `session.recreated`."""
+        if name in ("agent.state", "session.recreated") and not self._over:
+            self._print(name, **fields)
+
     def ended(self, talk: "Talk", spent: "Spent") -> None:
         """The end of the round."""
+        self._over = True
         used = {"replies": spent.replies, "seconds": spent.seconds, "tokens": spent.tokens, "cost": dict(spent.cost)}
         failed = [reply.role for reply in talk.replies if reply.failed]
         self._print("end", why=talk.why, told=talk.told, failed=failed, spent=used)

@@ -166,7 +166,10 @@ class OpenFloor:
         except (ConnectorError, OSError) as why:
             failure = why
         finally:
-            await self._end(work)
+            if work.session is not None and work.turn is not None and work.turn.state != "done":
+                work.session.cancel()
+        if work.turn is not None:
+            await work.turn.ended()  # which the session's limits bound
         nothing_new = failure is None and work.turn is None and not work.scope.cancelled_caught
         return Reply(work.role.name) if nothing_new else self._outcome(work, failure)
 
@@ -198,14 +201,6 @@ class OpenFloor:
         if work.note(update) and (told := self._over(working=True)):
             self.stop("budget", told, cut=True)
         self._on_update(work.role.name, update)
-
-    async def _end(self, work: Work) -> None:
-        """A turn that is left before its end is cancelled, and its end waited for, which the session's limits bound."""
-        if work.turn is None or work.session is None or work.turn.state == "done":
-            return
-        with anyio.CancelScope(shield=True):
-            work.session.cancel()
-            await work.turn.ended()
 
     def _outcome(self, work: Work, failure: ConnectorError | OSError | None) -> Reply:
         for update in work.turn.late if work.turn is not None else ():

@@ -26,7 +26,7 @@ def outcome(
     had_effect = turn is not None and sent and turn.said_something()
     text = turn.text if turn is not None else ""
     if failure is not None:
-        kind, error = type(failure).__name__, str(failure)
+        kind, error = type(failure).__name__, str(failure).removeprefix(f"{getattr(failure, 'agent', '')}: ")
     elif turn is None or turn.stop_reason is None or (turn.stop_reason == "cancelled" and cut[0]):
         kind, error = cut
     elif turn.stop_reason == "refusal":

@@ -69,7 +69,8 @@ def test_in_a_parallel_round_each_reply_stands_whole(tmp_path: Path) -> None:
 
 def test_with_json_each_event_is_a_line(tmp_path: Path) -> None:
     told = events(ars(tmp_path, "--json", crew_file(tmp_path), "Well?"))
-    kinds = [event["event"] for event in told if event["event"] != "update"]
+    kinds = [event["event"] for event in told if event["event"] != "update" and "agent." not in event["event"]]
+    assert ("agent.state", "busy") in [(event["event"], event.get("state")) for event in told]
     assert kinds == ["opened", "round", "said", "asked", "replied", "asked", "replied", "over", "end"]
     assert next(event["role"] for event in told if event["event"] == "update") == "Architect"
     assert [event["text"] for event in told if event["event"] == "replied"] == ["One table.", "And the old rows?"]
@@ -126,14 +127,15 @@ async def test_a_round_in_which_the_program_was_killed_goes_on_without_a_task(tm
 @pytest.mark.parametrize(
     ("steps", "more", "code", "told"),
     [
-        ({"Ann": "exit 3\n"}, "", 2, "✗ Ann failed: "),
+        ({"Ann": "exit 3\n"}, "", 2, "! Ann: its agent is started again: it ended (exit status 3)"),
+        ({"Ann": "say: A\nexit 3\n"}, "", 2, "✗ Ann failed: the turn was interrupted"),
         ({"Ann": "stop refusal\n"}, "", 3, "✗ Ann refused: it refused, and will not remember what it was told"),
         ({"Ann": "wait 30\n"}, "seconds = 0.3", 3, "✗ Ann was too slow: it took longer than 0.3 s"),
         ({"Ann": "say: A.\n"}, "[budget]\nreplies = 1", 3, "─ the budget of 1 replies is used up"),
-        ({"Ann": "write a.txt: x\n"}, "", 0, "✗ refused to Ann: edit "),
+        ({"Ann": "write a.txt: x\n"}, "", 0, "! Ann: refused: edit "),
         ({"Ann": "write a.txt: x\nsay: Done.\n"}, "allow = 'once'", 0, "Done."),
     ],
-    ids=["dead", "refusal", "slow", "budget", "not allowed", "allowed"],
+    ids=["dead", "interrupted", "refusal", "slow", "budget", "not allowed", "allowed"],
 )
 def test_what_goes_wrong_is_told_where_it_happens_the_others_go_on_and_the_exit_code_tells(
     tmp_path: Path, steps: dict[str, str], more: str, code: int, told: str

@@ -146,7 +146,7 @@ async def test_an_agent_that_is_not_there_is_a_role_that_fails(tmp_path: Path) -
         crew.roles["Bob"] = Role("Bob", "nobody")
         replies = [reply async for reply in crew.say("Go.", to=["Bob", "Ann"])]
     assert [(reply.role, reply.error or reply.text) for reply in replies] == [
-        ("Bob", "nobody: Bob has no agent of that name"),
+        ("Bob", "Bob has no agent of that name"),
         ("Ann", "Ann-1."),
     ]
 
