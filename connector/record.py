@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from event_log.stores import Store
 
 RECAP_CHARACTERS = 24_000
+PIECES = ("agent_message_chunk", "agent_thought_chunk")
 # Logs that a record of this process writes: a store gives the same one to all who ask.
 _DRIVEN: "WeakSet[Log]" = WeakSet()
 OnEvent = Callable[[str, dict[str, Any]], None]
@@ -56,6 +57,8 @@ class Record:
         self._secrets = secrets
         self._on_event = on_event
         self._unwritten: list[Entry] = []
+        # The end of the text so far, of each kind of update that brings it in pieces.
+        self._text: dict[str, str] = {}
         _DRIVEN.add(log)
 
     @classmethod
@@ -113,7 +116,9 @@ class Record:
             entry["late"] = True
         if replayed:
             entry["replayed"] = True
-        return self._append(self._secrets.without_values(entry))
+        if self._secrets.longest:
+            entry = self._secrets.without_values(self._without_pieces(entry))
+        return self._append(entry)
 
     def rest(self) -> None:
         """Releases what the record holds, a descriptor say, until the next entry."""
@@ -174,6 +179,17 @@ class Record:
         return recap(self.folded().turns, limit_chars)
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _without_pieces(self, entry: "Entry") -> "Entry":
+        """The values of secrets are taken out also where one comes in several pieces of text."""
+        update = entry["update"]
+        kind, content = update.get("sessionUpdate"), update.get("content")
+        if kind not in PIECES or not isinstance(content, dict) or not isinstance(content.get("text"), str):
+            return entry
+        before, text = self._text.get(kind, ""), content["text"]
+        self._text[kind] = (before + text)[-self._secrets.longest :]
+        hidden = self._secrets.continued(before, text)
+        return entry if hidden == text else {**entry, "update": {**update, "content": {**content, "text": hidden}}}
 
     def _append(self, entry: "Entry") -> int:
         if self._unwritten:

@@ -54,6 +54,32 @@ class Secrets:
             pass
         return {key: self._replaced(item) for key, item in entry.items()}
 
+    def continued(self, before: str, text: str) -> str:
+        """`text` without what goes on with one of those values, of which `before` and `text` have the beginning.
+
+        For text that comes in pieces: of a value that is cut anywhere at most the first eight characters are left.
+        """
+        whole, start = before + text, len(before)
+        found: list[tuple[int, int]] = []
+        for value in self._values:
+            head = value[: min(SHORTEST, len(value) // 2)]
+            at = whole.find(head)
+            while at >= 0:
+                there = whole[at : at + len(value)]
+                if value.startswith(there):
+                    all_of_it = at >= start and there == value
+                    found.append((at if all_of_it else max(at + len(head), start), at + len(there)))
+                at = whole.find(head, at + 1)
+        for begin, end in sorted(found, reverse=True):
+            if begin < end:
+                whole = whole[:begin] + HIDDEN + whole[end:]
+        return whole[start:]
+
+    @property
+    def longest(self) -> int:
+        """How many characters the longest of those values has; 0 where there is none."""
+        return len(self._values[0]) if self._values else 0
+
     def _replaced(self, value: Any) -> Any:
         if isinstance(value, str):
             for secret in self._values:

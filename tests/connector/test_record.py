@@ -13,6 +13,7 @@ import pytest
 from connector import AgentExited, Client, Command, Limits, launch
 from connector.errors import ConversationHeld, NotSent, RecordUnusable, TurnInterrupted
 from connector.record import Record, log_name
+from connector.secrets import Secrets
 from connector.stored import keeping
 from event_log.stores import Store, open_store
 from event_log.stores.memory import MemoryStore
@@ -98,6 +99,20 @@ async def test_no_secret_of_the_agents_environment_reaches_the_store(tmp_path: P
     stored = "".join(path.read_text() for path in (tmp_path / "kept").iterdir() if path.is_file())
     assert "[redacted]" in stored
     assert [word for word in ("hunter2", "v-e-r-y", "--key", "xyzzy") if word in stored] == []
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 9, 13, 100])
+async def test_a_secret_that_comes_in_pieces_does_not_reach_the_store_either(size: int) -> None:
+    secret, short = "tk_0123456789abcdefghij", "passw0rd"
+    text = f"the key {secret} and {short}; a passage of words, {short[:3]} {secret}"
+    record = await Record.fresh(MemoryStore(), secrets=Secrets({"A_TOKEN": secret, "PASSWORD": short}))
+    for at in range(0, len(text), size):
+        chunk = {"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": text[at : at + size]}}
+        record.update(None, chunk)
+    stored = "".join(entry["update"]["content"]["text"] for _, entry in record.read())
+    assert [part for part in (secret[:9], secret[9:], short[:5], short[4:]) if part in stored] == []
+    for kept in ("the key ", " and ", "; a passage of words, pas "):
+        assert kept in stored
 
 
 # ── readers ─────────────────────────────────────────────────────────────────────────────────────────────────────────
