@@ -69,12 +69,15 @@ class Hands:
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
-        self.files: dict[str, str] = {}
-        self.commands: list[Json] = []
-        self.permission: Callable[[Json], Reply] = allow
-        self.held: set[str] = set()
+        self.reset()
         self._terminals: set[str] = set()
         self._numbers = 0
+
+    def reset(self) -> None:
+        """Forgets what was done, and answers everything again."""
+        self.files: dict[str, str] = {}
+        self.permission: Callable[[Json], Reply] = allow
+        self.held: set[str] = set()
 
     def answer(self, method: str, params: Json, offered: Callable[..., bool]) -> Reply:
         """The answer to one request, `result` or `error` in it; `offered` tells which capabilities the client has."""
@@ -111,7 +114,6 @@ class Hands:
 
     def _terminal(self, method: str, params: Json) -> Reply:
         if method == "create":
-            self.commands.append(params)
             self._numbers += 1
             self._terminals.add(f"terminal-{self._numbers}")
             return result({"terminalId": f"terminal-{self._numbers}"})

@@ -56,6 +56,7 @@ async def _try(row: Requirement, trial: Trial, until: float) -> Finding:
     began = time.monotonic()
     if began >= until:
         return Finding(row.id, row.level, row.title, "not seen", f"the run's {trial.limits.total:g} s were over")
+    trial.next()
     outcome: Outcome = "broken"
     why = f"not done within {trial.limits.row:g} s"
     with anyio.move_on_after(min(trial.limits.row, until - began)):

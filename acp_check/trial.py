@@ -56,6 +56,7 @@ class Turn:
     session: str
     identity: Any
     first: int
+    first_asked: int
 
     @property
     def over(self) -> bool:
@@ -66,6 +67,11 @@ class Turn:
     def updates(self) -> list[Update]:
         """Its session's updates since it began."""
         return [it for it in self.peer.updates[self.first :] if it.session == self.session]
+
+    @property
+    def asked(self) -> list[Json]:
+        """What the agent has asked of its client since it began."""
+        return self.peer.asked[self.first_asked :]
 
     @property
     def text(self) -> str:
@@ -101,6 +107,7 @@ class Trial:
         self._never: dict[str, str] = {}
         self._fence = FENCE
         self._known: dict[str, Any] = {}
+        self.kept: dict[str, list[Any]] = {}  # what one row has and others use
 
     # ── peers ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -114,6 +121,11 @@ class Trial:
             self._shared = self._start(FULL)
             await self._handshake(self._shared)
         return self._shared
+
+    def next(self) -> None:
+        """Another requirement is tried: the client is as it was at first."""
+        if self._shared is not None:
+            self._shared.hands.reset()
 
     async def drop(self) -> None:
         """Ends the shared agent: the next requirement gets another."""
@@ -231,7 +243,9 @@ class Trial:
     def begin_turn(self, peer: Peer, session: str, blocks: list[Json]) -> Turn:
         """Sends a prompt."""
         first = len(peer.updates)
-        return Turn(peer, session, peer.begin("session/prompt", {"sessionId": session, "prompt": blocks}), first)
+        asked = len(peer.asked)
+        params = {"sessionId": session, "prompt": blocks}
+        return Turn(peer, session, peer.begin("session/prompt", params), first, asked)
 
     async def turn(self, peer: Peer, session: str, kind: str = "say", *more: Json) -> tuple[Turn, Answer]:
         """A whole turn of that kind, which may end with an error."""
@@ -329,9 +343,10 @@ class Trial:
             raise NotOffered(f"agentCapabilities has no {'.'.join(path)}")
 
 
-def questions(peer: Peer) -> list[Json]:
-    """The questions for permission that the agent has asked."""
-    return [it for it in peer.asked if it.get("method") == "session/request_permission"]
+def questions(peer: Peer, turn: Turn | None = None) -> list[Json]:
+    """The questions for permission that the agent has asked, in that turn or ever."""
+    asked = peer.asked if turn is None else turn.asked
+    return [it for it in asked if it.get("method") == "session/request_permission"]
 
 
 def code_of(answer: Answer, *codes: int) -> None:

@@ -91,6 +91,7 @@ class Watch:
         if isinstance(session, str) and method in OPENS:
             self.sessions.add(session)
         if isinstance(session, str) and method == "session/prompt":
+            self.sessions.add(session)  # whether there is one is another matter
             self._prompts[session] += 1
             self._turn_calls[session] = set()
 

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from acp_check.table import Requirement
     from acp_check.trial import Subject
 
-EPILOG = """\
-Each requirement is met, broken, not offered (the agent does not claim it) or not seen (the agent never came to where it
-would show: it has no model, say). Levels: mandatory, conditional (for agents that offer it), advisory, info.
+OUTCOMES = """\
+Each requirement is met, broken, not offered (it is not claimed) or not seen (nothing came to where it would show: an
+agent has no model, say). Levels: mandatory, conditional (for those that offer it), advisory, info."""
+EPILOG = f"""\
+{OUTCOMES}
 Nothing that the agent asks its client for is done: files are kept in memory, commands succeed at once.
 
 exit codes:
@@ -35,7 +37,7 @@ exit codes:
 
   ars check -- my-agent --acp
   ars check --only FRAME --only INIT --json -- ./agent.py
-  ars check --prompt "[1] hello" --sign-in openai --pass-env OPENAI_API_KEY -- qwen"""
+  ars check --prompt "Say hello." --sign-in openai --pass-env OPENAI_API_KEY -- qwen"""
 PROMPT_KINDS = {
     "say": ("", "answered by a short text"),
     "long": ("-long", "answered by a long text, so that there is something to cancel"),
@@ -86,7 +88,8 @@ def _check(options: argparse.Namespace) -> int:
     except ValueError as why:
         raise ConfigurationError(str(why)) from None
     if options.list:
-        _list(rows, as_json=options.json)
+        names = ("id", "level", "title", "turns", "rules")
+        list_rows([{name: getattr(it, name) for name in names} for it in rows], as_json=options.json)
         return DONE
     if not options.command:
         raise ConfigurationError("which agent? `ars check -- COMMAND` (see `ars check --help`)")
@@ -154,41 +157,56 @@ def _variable(text: str) -> tuple[str, str]:
 
 
 def _show(options: argparse.Namespace, subject: "Subject", rows: "Sequence[Requirement]") -> int:
-    from acp_check.report import as_json, table, verdict
     from acp_check.run import check
 
-    live = sys.stderr.isatty() and not options.json
-    done = 0
-
-    def progress(found: "Finding") -> None:
-        nonlocal done
-        done += 1
-        if live:
-            print(f"\r\x1b[K{done}/{len(rows)} {found.id}", end="", file=sys.stderr, flush=True)
-
+    progress = Progress(sys.stderr.isatty() and not options.json, len(rows))
     try:
         findings = anyio.run(check, subject, rows, progress)
     except (OSError, ValueError) as why:
         raise ConfigurationError(f"cannot start `{shlex.join(subject.argv)}`: {why}") from None
-    if live:
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-    if options.json:
-        print(json.dumps(as_json(shlex.join(subject.argv), findings), indent=2, ensure_ascii=False))
+    progress.over()
+    return report(subject.argv, findings, as_json=options.json)
+
+
+class Progress:
+    """A line on a terminal that says how far it is."""
+
+    def __init__(self, live: bool, of: int) -> None:
+        self._live, self._of, self._done = live, of, 0
+
+    def __call__(self, found: "Finding") -> None:
+        self._done += 1
+        self._print(f"{self._done}/{self._of} {found.id}")
+
+    def over(self) -> None:
+        """Takes the line away."""
+        self._print("")
+
+    def _print(self, text: str) -> None:
+        if self._live:
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def report(command: Sequence[str], findings: "Sequence[Finding]", *, as_json: bool) -> int:
+    """Prints what was found, and returns the exit code."""
+    from acp_check.report import as_json as told_as_json
+    from acp_check.report import table, verdict
+
+    if as_json:
+        print(json.dumps(told_as_json(shlex.join(command), findings), indent=2, ensure_ascii=False))
     else:
         print(table(findings), end="")
     return _EXITS[verdict(findings)]
 
 
-def _list(rows: "Sequence[Requirement]", *, as_json: bool) -> None:
+def list_rows(rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
+    """Prints the requirements of either kit: their id, level and title; as JSON all that is known of them."""
     if as_json:
-        told = [
-            {"id": it.id, "level": it.level, "title": it.title, "turns": it.turns, "rules": it.rules} for it in rows
-        ]
-        print(json.dumps(told, indent=2))
+        print(json.dumps(rows, indent=2))
         return
-    wide = max(len(it.id) for it in rows)
+    wide = max(len(it["id"]) for it in rows)
     for it in rows:
-        print(f"{it.id:<{wide}}  {it.level:<11}  {it.title}{' (needs a turn)' if it.turns else ''}")
+        print(f"{it['id']:<{wide}}  {it['level']:<11}  {it['title']}")
 
 
 _EXITS = {0: DONE, 2: FAILED, 3: STOPPED_EARLY}

@@ -33,7 +33,17 @@ async def two(trial: Trial) -> None:
 
 
 async def talked(trial: Trial) -> tuple[str, Turn]:
-    """A session of an agent that has ended, after one turn."""
+    """A session of an agent that has ended, after one turn; the same for all that ask."""
+    found: list[tuple[str, Turn]] = trial.kept.setdefault("talked", [])
+
+    async def talk() -> None:
+        found.append(await _talked(trial))
+
+    await trial.once("talked to", talk)
+    return found[0]
+
+
+async def _talked(trial: Trial) -> tuple[str, Turn]:
     async with trial.fresh() as peer:
         session = await trial.session_id(peer)
         turn, answer = await trial.turn(peer, session)
@@ -90,9 +100,10 @@ async def load_goes_on(trial: Trial) -> None:
 async def load_object(trial: Trial) -> None:
     trial.need(await trial.peer(), "loadSession")
     session, _ = await talked(trial)
-    peer = await trial.peer()
-    if not isinstance(found := await peer.ask("session/load", known(trial, session), trial.limits.session), dict):
-        raise Broken(f"session/load was answered with {found!r}")
+    async with trial.fresh() as peer:  # nowhere else: a session may be open in one process only
+        found = await peer.ask("session/load", known(trial, session), trial.limits.session)
+        if not isinstance(found, dict):
+            raise Broken(f"session/load was answered with {found!r}")
 
 
 @requirement("RESUME-001", "conditional", "a resumed session goes on where it was", turns=True)

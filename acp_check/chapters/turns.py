@@ -4,12 +4,20 @@ import base64
 
 from acp_check.chapters.wire import INVALID_PARAMS
 from acp_check.peer import Answer, Json
-from acp_check.table import Broken, NotSeen, requirement
+from acp_check.table import Broken, NotOffered, NotSeen, requirement
 from acp_check.trial import Trial, Turn
 
 STOP_REASONS = {"end_turn", "max_tokens", "max_turn_requests", "refusal", "cancelled"}
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 WAVE = base64.b64encode(b"RIFF$\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0@\x1f\0\0@\x1f\0\0\1\0\x08\0data\0\0\0\0").decode()
+BLOCKS: dict[str, Json] = {
+    "image": {"type": "image", "data": PIXEL, "mimeType": "image/png"},
+    "audio": {"type": "audio", "data": WAVE, "mimeType": "audio/wav"},
+    "embeddedContext": {
+        "type": "resource",
+        "resource": {"uri": "file:///project/a.txt", "mimeType": "text/plain", "text": "a"},
+    },
+}
 LINKS = ("file:///project/a%20b.txt", "https://example.org/x", "zed:///agent/thread/1")
 
 
@@ -139,60 +147,66 @@ async def others_meanwhile(trial: Trial) -> None:
         raise Broken("a request in mid-turn was answered when the turn was over")
 
 
-async def _capable(trial: Trial, name: str, block: Json) -> str:
+async def _capable(trial: Trial, name: str) -> None:
     peer = await trial.peer()
-    offered = peer.offers("promptCapabilities", name)
+    trial.need(peer, "promptCapabilities", name)
     session = await trial.session_id(peer)
-    _, answer = await trial.turn(peer, session, "say", block)
-    if offered and "result" not in answer.message:
+    _, answer = await trial.turn(peer, session, "say", BLOCKS[name])
+    if "result" not in answer.message:
         raise Broken(f"promptCapabilities has {name}, and a prompt with one was answered {answer}")
-    if not offered and answer.code != INVALID_PARAMS:
-        raise Broken(f"promptCapabilities has no {name}, and a prompt with one was answered {answer}")
-    return "offered" if offered else "refused with -32602"
 
 
-@requirement(
-    "PROMPTCAP-001", "conditional", "an image is taken where that is offered, else refused with -32602", turns=True
-)
-async def image(trial: Trial) -> str:
-    return await _capable(trial, "image", {"type": "image", "data": PIXEL, "mimeType": "image/png"})
+@requirement("PROMPTCAP-001", "conditional", "an image is taken where that is offered", turns=True)
+async def image(trial: Trial) -> None:
+    await _capable(trial, "image")
 
 
-@requirement(
-    "PROMPTCAP-002", "conditional", "audio is taken where that is offered, else refused with -32602", turns=True
-)
-async def audio(trial: Trial) -> str:
-    return await _capable(trial, "audio", {"type": "audio", "data": WAVE, "mimeType": "audio/wav"})
+@requirement("PROMPTCAP-002", "conditional", "audio is taken where that is offered", turns=True)
+async def audio(trial: Trial) -> None:
+    await _capable(trial, "audio")
 
 
 @requirement("PROMPTCAP-003", "conditional", "an embedded resource is taken where that is offered", turns=True)
-async def embedded(trial: Trial) -> str:
-    resource = {"uri": "file:///project/a.txt", "mimeType": "text/plain", "text": "a"}
-    return await _capable(trial, "embeddedContext", {"type": "resource", "resource": resource})
+async def embedded(trial: Trial) -> None:
+    await _capable(trial, "embeddedContext")
+
+
+@requirement("PROMPTCAP-OTHER", "advisory", "blocks that are not offered are refused with -32602", turns=True)
+async def not_capable(trial: Trial) -> str:
+    peer = await trial.peer()
+    session = await trial.session_id(peer)
+    wrong = [name for name in BLOCKS if not peer.offers("promptCapabilities", name)]
+    if not wrong:
+        raise NotOffered("every kind of block is offered")
+    for name in wrong:
+        _, answer = await trial.turn(peer, session, "say", BLOCKS[name])
+        if answer.code != INVALID_PARAMS:
+            raise Broken(f"promptCapabilities has no {name}, and a prompt with one was answered {answer}")
+    return ", ".join(wrong)
 
 
 @requirement("RULE-09", "advisory", "the open tool calls of a cancelled turn end as failed", rules=("9",), turns=True)
 async def open_calls(trial: Trial) -> str:
-    async with trial.fresh() as peer:
-        session = await trial.session_id(peer)
-        await trial.turns_work()
-        # Reading is answered: an agent may read before it does anything that shows.
-        held = {"session/request_permission", "fs/write_text_file", "terminal/create"}
-        peer.hands.held |= held
-        turn = trial.begin_turn(peer, session, trial.blocks("tools"))
-        await peer.until(
-            lambda: turn.over or any(it["method"] in held for it in peer.asked), "a tool call", trial.limits.turn
-        )
-        if turn.over:
-            raise NotSeen("the agent used no tool that waits for its client; --prompt-tools gives a prompt that does")
-        peer.notify("session/cancel", {"sessionId": session})
-        for request in peer.asked:
-            if request.get("method") == "session/request_permission":
-                peer.respond(request, {"result": {"outcome": {"outcome": "cancelled"}}})
-        await _or_not_seen(turn)
-        if open_ones := [name for name, status in _calls(turn).items() if status not in ("completed", "failed")]:
-            raise Broken(f"after the answer `cancelled` the tool calls {', '.join(open_ones)} are still open")
-        return f"{len(_calls(turn))} calls"
+    peer = await trial.peer()
+    session = await trial.session_id(peer)
+    await trial.turns_work()
+    # Reading is answered: an agent may read before it does anything that shows.
+    held = {"session/request_permission", "fs/write_text_file", "terminal/create"}
+    peer.hands.held |= held
+    turn = trial.begin_turn(peer, session, trial.blocks("tools"))
+    await peer.until(
+        lambda: turn.over or any(it["method"] in held for it in turn.asked), "a tool call", trial.limits.turn
+    )
+    if turn.over:
+        raise NotSeen("the agent used no tool that waits for its client; --prompt-tools gives a prompt that does")
+    peer.notify("session/cancel", {"sessionId": session})
+    for request in turn.asked:
+        if request.get("method") == "session/request_permission":
+            peer.respond(request, {"result": {"outcome": {"outcome": "cancelled"}}})
+    await _or_not_seen(turn)
+    if open_ones := [name for name, status in _calls(turn).items() if status not in ("completed", "failed")]:
+        raise Broken(f"after the answer `cancelled` the tool calls {', '.join(open_ones)} are still open")
+    return f"{len(_calls(turn))} calls"
 
 
 def _calls(turn: Turn) -> dict[str, str]:
@@ -226,13 +240,13 @@ async def call_ids(trial: Trial) -> str:
     "RULE-16B", "advisory", "no turn waits for an extension that a client does not know", rules=("16b",), turns=True
 )
 async def unanswered_extension(trial: Trial) -> str:
-    async with trial.fresh() as peer:
-        session = await trial.session_id(peer)
-        peer.hands.held.add("_")
-        await trial.turns_work()
-        turn = trial.begin_turn(peer, session, trial.blocks("tools"))
-        await turn.end()
-        held = [str(it["method"]) for it in peer.asked if str(it["method"]).startswith("_")]
-        if not held:
-            raise NotSeen("the agent called no extension of its client's")
-        return f"unanswered: {', '.join(held)}"
+    peer = await trial.peer()
+    session = await trial.session_id(peer)
+    await trial.turns_work()
+    peer.hands.held.add("_")
+    turn = trial.begin_turn(peer, session, trial.blocks("tools"))
+    await turn.end()
+    held = [str(it["method"]) for it in turn.asked if str(it["method"]).startswith("_")]
+    if not held:
+        raise NotSeen("the agent called no extension of its client's")
+    return f"unanswered: {', '.join(held)}"

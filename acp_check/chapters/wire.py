@@ -55,11 +55,11 @@ async def unknown_method(trial: Trial) -> None:
 
 @requirement("JSONRPC-005", "advisory", "after errors the agent goes on answering", rules=("31",))
 async def goes_on(trial: Trial) -> None:
-    async with trial.fresh() as peer:
-        peer.write(b'{"broken\n')
-        await peer.request("session/new", {})
-        await peer.request("no/such", {})
-        await trial.fence(peer, "a broken line and two requests with errors")
+    peer = await trial.peer()
+    peer.write(b'{"broken\n')
+    await peer.request("session/new", {})
+    await peer.request("no/such", {})
+    await trial.fence(peer, "a broken line and two requests with errors")
 
 
 @requirement("EXT-001", "mandatory", "an unknown extension request is answered -32601, a notification ignored")
@@ -135,13 +135,14 @@ async def invalid_request(trial: Trial) -> None:
 
 
 async def _refused(trial: Trial, line: bytes, code: int) -> None:
-    async with trial.fresh() as peer:
-        peer.write(line)
-        await trial.fence(peer, f"the line {line.decode().strip()}")
-        if not peer.strays:
-            raise Broken(f"{line.decode().strip()} had no answer, expected {code}")
-        if peer.strays[0].get("code") != code:
-            raise Broken(f"{line.decode().strip()} was answered {quoted(peer.strays[0])}, expected {code}")
+    peer = await trial.peer()
+    before = len(peer.strays)
+    peer.write(line)
+    await trial.fence(peer, f"the line {line.decode().strip()}")
+    if not (strays := peer.strays[before:]):
+        raise Broken(f"{line.decode().strip()} had no answer, expected {code}")
+    if strays[0].get("code") != code:
+        raise Broken(f"{line.decode().strip()} was answered {quoted(strays[0])}, expected {code}")
 
 
 @requirement("INFO-UNKNOWNSESSION", "info", "a session that nobody knows is answered -32002")
@@ -160,18 +161,18 @@ async def unknown_session(trial: Trial) -> str:
     "RULE-36", "advisory", "each side numbers its own requests: one id in both directions", rules=("36",), turns=True
 )
 async def own_numbers(trial: Trial) -> None:
-    async with trial.fresh() as peer:
-        session = await trial.session_id(peer)
-        turn = await trial.asking_turn(peer, session, lambda params: NEVER)
-        question = questions(peer)[-1]
-        identity = question["id"]
-        if key_of(identity) in peer.answers or key_of(identity) in peer.watch.open:
-            # Ours was used up already: the agent has told the two apart.
-            peer.respond(question, allow(question["params"]))
-            await turn.end()
-            return
-        answer = await peer.answer(peer.begin("_acp_check/same", {}, identity=identity))
-        peer.hands.permission = allow
+    peer = await trial.peer()
+    session = await trial.session_id(peer)
+    turn = await trial.asking_turn(peer, session, lambda params: NEVER)
+    question = questions(peer)[-1]
+    identity = question["id"]
+    if key_of(identity) in peer.answers or key_of(identity) in peer.watch.open:
+        # Ours was used up already: the agent has told the two apart.
         peer.respond(question, allow(question["params"]))
-        if "result" not in (ended := await turn.end()).message:
-            raise Broken(f"with the id {identity!r} open in both directions the turn ended {ended}, ours {answer}")
+        await turn.end()
+        return
+    answer = await peer.answer(peer.begin("_acp_check/same", {}, identity=identity))
+    peer.hands.permission = allow
+    peer.respond(question, allow(question["params"]))
+    if "result" not in (ended := await turn.end()).message:
+        raise Broken(f"with the id {identity!r} open in both directions the turn ended {ended}, ours {answer}")
