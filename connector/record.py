@@ -21,6 +21,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from anyio.lowlevel import checkpoint
+
 from connector.errors import ConversationHeld, NotSent, RecordUnusable, TurnInterrupted
 from connector.fold import Folded, folded, recap
 from connector.secrets import Secrets
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from event_log.stores import Store
 
 RECAP_CHARACTERS = 24_000
+_AT_ONCE = 256  # entries that are read before the event loop has its turn
 PIECES = ("agent_message_chunk", "agent_thought_chunk")
 # Logs that a record of this process writes: a store gives the same one to all who ask.
 _DRIVEN: "WeakSet[Log]" = WeakSet()
@@ -57,6 +60,7 @@ class Record:
         self._secrets = secrets
         self._on_event = on_event
         self._unwritten: list[Entry] = []
+        self._found: Folded | None = None
         # The end of the text so far, of each kind of update that brings it in pieces.
         self._text: dict[str, str] = {}
         _DRIVEN.add(log)
@@ -81,7 +85,7 @@ class Record:
             log = await _claimed(store, agent, name, log_name(agent, cwd, name))
             record = cls(log, agent, name, secrets or Secrets({}), on_event)
             try:
-                record._close_what_is_open()
+                await record._close_what_is_open()
             except BaseException:
                 log.close()
                 raise
@@ -160,8 +164,9 @@ class Record:
             yield found
 
     def folded(self) -> Folded:
-        """What all entries mean."""
-        return folded(self.read(), self.agent)
+        """What all entries mean, for the caller to keep and to change."""
+        found, self._found = self._found, None
+        return found or folded(self.read(), self.agent)
 
     @property
     def turns(self) -> "list[Turn]":
@@ -172,7 +177,7 @@ class Record:
     @property
     def session_id(self) -> str | None:
         """The agent's session for this conversation, the last one that it had."""
-        return self.folded().session_id
+        return (self._found or self.folded()).session_id
 
     def recap(self, limit_chars: int = RECAP_CHARACTERS) -> str:
         """The conversation as text, for an agent that has lost it: as many of the newest exchanges as fit."""
@@ -192,6 +197,7 @@ class Record:
         return entry if hidden == text else {**entry, "update": {**update, "content": {**content, "text": hidden}}}
 
     def _append(self, entry: "Entry") -> int:
+        self._found = None
         if self._unwritten:
             return self._append_after_failure(entry)
         try:
@@ -221,15 +227,20 @@ class Record:
             self._tell("record.failed", reason=str(why))
         self.failure = why
 
-    def _close_what_is_open(self) -> None:
-        found = self.folded()
+    async def _close_what_is_open(self) -> None:
+        found = Folded(self.agent)
+        for number, entry in self.read():
+            found.take(number, entry)
+            if number % _AT_ONCE == 0:
+                await checkpoint()
+        last, asked = self.last, list(found.asked.values())
         for turn in found.running:
             self.interrupted = turn
             self._end(turn, TurnInterrupted(self.agent, turn.text), partial=turn.text)
         for turn in found.queued:
             self.unsent.append(turn)
             self._end(turn, NotSent(self.agent))
-        for question in found.asked.values():
+        for question in asked:
             self.note(
                 "decided",
                 turn=question.get("turn"),
@@ -239,10 +250,13 @@ class Record:
                 by="nobody",
                 reason="the application ended",
             )
+        closing = [*(entry for _, entry in self.read(last)), *self._unwritten]
+        for number, entry in enumerate(closing, last + 1):
+            found.take(number, entry)
+        self._found = found
 
     def _end(self, turn: "Turn", why: "ConnectorError", **more: Any) -> None:
         self.note("ended", turn=turn.id, stopReason=None, error=told(why), **more)
-        turn.end(None, why)
         self._tell("turn.interrupted" if more else "turn.not_sent", turn=turn.id)
 
     def _tell(self, event: str, **fields: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any, cast
 import anyio
 import pytest
 
-from connector import Client, Command, Connector, ConnectorError, Limits, keeping, launch
+from connector import AgentExited, Client, Command, Connector, ConnectorError, Limits, keeping, launch
 from connector.errors import ConversationHeld
 from connector.fold import recap
 from connector.turn import Turn
@@ -121,6 +121,29 @@ async def test_a_session_that_the_agent_has_lost_is_recreated_and_the_account_of
             "recreated",
             "resumed",
         ]
+
+
+async def test_the_history_is_the_same_after_a_restart_whatever_came_of_the_turns(tmp_path: Path) -> None:
+    url, able_to = f"jsonl:{tmp_path / 'kept'}", {"capabilities": ABILITIES["load"]}
+    async with application(url, able_to, tmp_path) as connector:
+        session = await connector.ensure("work", str(tmp_path))
+        waiting = session.start("wait")
+        await anext(aiter(waiting))
+        session.start("taken back").withdraw()
+        session.cancel()
+        await waiting.ended()
+        for text in ("both", "everything", "refuse"):
+            await session.prompt(text)
+        await session.settle()
+        with pytest.raises(AgentExited):
+            await session.prompt("die")
+        log, late = session.log(), [len(turn.late) for turn in session.turns]
+    async with application(url, able_to, tmp_path) as connector:
+        session = await connector.ensure("work", str(tmp_path))
+        assert session.log() == log
+        assert [len(turn.late) for turn in session.turns] == late == [0, 0, 1, 0, 0, 0]
+        assert [turn.withdrawn for turn in session.turns] == [False, True, False, False, False, False]
+        assert session.record.interrupted is None
 
 
 async def test_who_has_lost_the_conversation_to_another_application_is_told_so(tmp_path: Path) -> None:
