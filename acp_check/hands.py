@@ -14,6 +14,8 @@ FULL: Mapping[str, Any] = {
     "terminal": True,
     "session": {"notices": {}, "compaction": {}, "configOptions": {"boolean": {}}},
 }
+OF_CLIENTS = ("session/request_permission", "fs/", "terminal/", "elicitation/")
+EXTENSIONS = "every other method"  # in `Hands.held`
 METHOD_NOT_FOUND, INVALID_PARAMS, NOT_FOUND = -32601, -32602, -32002
 
 
@@ -81,7 +83,7 @@ class Hands:
 
     def answer(self, method: str, params: Json, offered: Callable[..., bool]) -> Reply:
         """The answer to one request, `result` or `error` in it; `offered` tells which capabilities the client has."""
-        if method in self.held or (method.startswith("_") and "_" in self.held):
+        if method in self.held or (EXTENSIONS in self.held and not method.startswith(OF_CLIENTS)):
             return NEVER
         if method == "session/request_permission":
             return self.permission(params)

@@ -213,7 +213,8 @@ class Peer:
     def _take_bytes(self, data: bytes) -> None:
         if not data:
             self.closed = True
-            if self._rest.strip():
+            # Of one that is being ended a line may be cut; that is no fault.
+            if self._rest.strip() and not self.process.ending:
                 self._take_line(bytes(self._rest))
         *lines, rest = data.split(b"\n")
         if lines:

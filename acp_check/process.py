@@ -32,6 +32,7 @@ class Process:
         self.stderr = bytearray()
         self.stderr_bytes = 0
         self.deaf = False
+        self.ending = False  # by us: a signal, or the end of a pipe
         fds = [*os.pipe(), *os.pipe(), *os.pipe()]
         theirs_in, self._in, self._out, theirs_out, self._err, theirs_err = fds
         directory = -1
@@ -74,6 +75,7 @@ class Process:
 
     def close_stdin(self) -> None:
         """Ends its stdin."""
+        self.ending = True
         if self._in >= 0:
             self._loop.remove_writer(self._in)
             os.close(self._in)
@@ -88,6 +90,7 @@ class Process:
 
     def terminate(self) -> None:
         """SIGTERM to the process itself, not to its group: what a supervisor that knows one pid does."""
+        self.ending = True
         if self.exit is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(self.child.pid, signal.SIGTERM)

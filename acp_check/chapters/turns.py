@@ -3,6 +3,7 @@
 import base64
 
 from acp_check.chapters.wire import INVALID_PARAMS
+from acp_check.hands import EXTENSIONS, OF_CLIENTS
 from acp_check.peer import Answer, Json
 from acp_check.table import Broken, NotOffered, NotSeen, requirement
 from acp_check.trial import Trial, Turn
@@ -243,10 +244,10 @@ async def unanswered_extension(trial: Trial) -> str:
     peer = await trial.peer()
     session = await trial.session_id(peer)
     await trial.turns_work()
-    peer.hands.held.add("_")
+    peer.hands.held.add(EXTENSIONS)
     turn = trial.begin_turn(peer, session, trial.blocks("tools"))
     await turn.end()
-    held = [str(it["method"]) for it in turn.asked if str(it["method"]).startswith("_")]
+    held = [name for it in turn.asked if not (name := str(it["method"])).startswith(OF_CLIENTS)]
     if not held:
         raise NotSeen("the agent called no extension of its client's")
     return f"unanswered: {', '.join(held)}"
