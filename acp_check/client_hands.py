@@ -117,6 +117,7 @@ def _secret(turn: Turn) -> tuple[str, list[str]]:
 @in_turn("FS-004", "advisory", "Nothing outside of the session's directories is read")
 @where("fs.readTextFile")
 async def _(turn: Turn) -> None:
+    await _read(turn, _file(turn))  # so that it is the place which is refused
     secret, paths = _secret(turn)
     for path in paths:
         answer = await turn.ask("fs/read_text_file", path=path)
@@ -127,7 +128,7 @@ async def _(turn: Turn) -> None:
 @in_turn("FS-005", "conditional", "A relative path is refused")
 @where("fs.readTextFile")
 async def _(turn: Turn) -> None:
-    _file(turn)
+    await _read(turn, _file(turn))
     for path in ("lines.txt", "./lines.txt"):
         answer = await turn.ask("fs/read_text_file", path=path)
         if not refused(answer):
@@ -149,6 +150,7 @@ async def _(turn: Turn) -> None:
 @where("fs.writeTextFile")
 async def _(turn: Turn) -> None:
     secret, paths = _secret(turn)
+    await _served(turn, "fs/write_text_file", path=f"{turn.run.project}/inside.txt", content="x")
     for path in (*paths, "relative.txt"):
         await turn.ask("fs/write_text_file", path=path, content="overwritten")
         if (turn.run.outside / "secret.txt").read_text() != secret or (turn.run.project / "relative.txt").exists():

@@ -203,7 +203,7 @@ class Judge:
             if not kept():
                 self._tally.fault(row, f"{method}: {why}")
 
-        if method in v1.METHODS and method not in BASELINE:
+        if v1.METHODS.get(method, {}).get("side") == "agent" and method not in BASELINE:
             capability = OFFERED_BY.get(method)
             offered = capability is not None and offers(self.capabilities, capability)
             gate("GATE-001", lambda: offered or method in self._methods, "not offered")
