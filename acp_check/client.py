@@ -4,6 +4,7 @@ import os
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 
 import anyio
@@ -201,7 +202,7 @@ class _Check:
                 alive = True
                 while left and alive:
                     alive = await self._try(left.pop(0), turn)
-                if alive:
+                with suppress(Gone, Broken):
                     await turn.end()
                     await run.ended()
 

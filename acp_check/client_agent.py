@@ -207,7 +207,7 @@ class Agent:
         if message["method"] == "session/cancel":
             self.cancelled.append(message)
         elif message["method"] == "session/new":
-            self.cwd = str((message.get("params") or {}).get("cwd"))
+            self.cwd = str(part(message, "params").get("cwd"))
             self._tasks.start_soon(self._answer, message)
         elif message["method"] == "session/prompt" and "session/prompt" not in self._answers:
             self.prompts.append(message)
@@ -251,6 +251,12 @@ def code_of(answer: Json) -> int | None:
     error = answer.get("error")
     code = error.get("code") if isinstance(error, dict) else None
     return code if isinstance(code, int) else (0 if "error" in answer else None)
+
+
+def part(message: Json, name: str) -> Json:
+    """The params or the result of a message; empty where the client sent something else."""
+    found = message.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def refused(answer: Json, codes: Sequence[int] = ()) -> bool:

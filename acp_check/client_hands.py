@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 
-from acp_check.client_agent import code_of, refused
+from acp_check.client_agent import code_of, part, refused
 from acp_check.client_run import Turn
 from acp_check.client_table import Broken, Json, NotOffered, NotSeen, in_turn
 
@@ -44,8 +44,7 @@ async def _served(turn: Turn, method: str, **params: Any) -> Json:
     answer = await turn.ask(method, **params)
     if code_of(answer) is not None:
         raise NotSeen(f"{method} was refused: {answer['error']}")
-    result = answer["result"]
-    return result if isinstance(result, dict) else {}
+    return part(answer, "result")
 
 
 def _at_home(turn: Turn) -> None:
@@ -221,7 +220,7 @@ async def _(turn: Turn) -> None:
 async def _(turn: Turn) -> None:
     for code in (0, 7, 255):
         how, output = await _ran(turn, "sh", "-c", f"exit {code}")
-        for status in (how, output.get("exitStatus") or {}):
+        for status in (how, part(output, "exitStatus")):
             if status.get("exitCode") != code or status.get("signal") is not None:
                 raise Broken(f"exit {code} came as {how}, and as {output}")
 
@@ -230,7 +229,7 @@ async def _(turn: Turn) -> None:
 @where("terminal")
 async def _(turn: Turn) -> None:
     how, output = await _ran(turn, "sh", "-c", "kill -9 $$")
-    for status in (how, output.get("exitStatus") or {}):
+    for status in (how, part(output, "exitStatus")):
         if status.get("exitCode") is not None or "KILL" not in str(status.get("signal")):
             raise Broken(f"SIGKILL came as {how}, and as {output}")
 
@@ -285,7 +284,7 @@ async def _(turn: Turn) -> None:
     ):
         if refused(answer):
             continue
-        terminal = (answer.get("result") or {}).get("terminalId")
+        terminal = part(answer, "result").get("terminalId")
         if terminal is None:
             raise Broken(f"answered {answer.get('result')}")
         how = await turn.got("terminal/wait_for_exit", terminalId=terminal)
@@ -315,7 +314,7 @@ async def _elicited(turn: Turn, **params: Any) -> Json:
         raise NotSeen(f"{why}: perhaps a person is asked") from None
     if code_of(answer) is not None:
         raise Broken(f"answered {answer['error']}")
-    result: Json = answer["result"]
+    result = part(answer, "result")
     if result.get("action") not in ("accept", "decline", "cancel"):
         raise Broken(f"answered {result}")
     return result
@@ -327,7 +326,7 @@ async def _(turn: Turn) -> None:
     fields = {"name": {"type": "string"}, "count": {"type": "integer"}, "sure": {"type": "boolean"}}
     schema = {"type": "object", "properties": fields, "required": ["name", "count"]}
     result = await _elicited(turn, mode="form", requestedSchema=schema)
-    content = result.get("content") or {}
+    content = part(result, "content")
     kinds = {"name": str, "count": int, "sure": bool}
     if result["action"] == "accept":
         missing = [name for name in ("name", "count") if name not in content]

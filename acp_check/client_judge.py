@@ -209,13 +209,13 @@ class Judge:
             gate("GATE-001", lambda: offered or method in self._methods, "not offered")
         elif method == "session/prompt":
             self._tally.seen.add("GATE-001")
-            kinds = {str(it.get("type")) for it in params.get("prompt") or () if isinstance(it, dict)} & BLOCKS.keys()
+            kinds = {str(it.get("type")) for it in _items(params, "prompt") if isinstance(it, dict)} & BLOCKS.keys()
             taken = {it for it in kinds if offers(self.capabilities, f"promptCapabilities.{BLOCKS[it]}")}
             gate("GATE-002", lambda: kinds == taken, f"a block of type {', '.join(sorted(kinds - taken))}")
         if isinstance(session := params.get("sessionId"), str) and method not in ("session/load", "session/resume"):
             gate("SESSION-002", lambda: session in self.sessions, f"{session!r} was given to nobody")
         if method in ("session/new", "session/load", "session/resume"):
-            more, servers = params.get("additionalDirectories") or [], params.get("mcpServers") or []
+            more, servers = _items(params, "additionalDirectories"), _items(params, "mcpServers")
             places = [str(params.get("cwd")), *map(str, more)]
             relative = [place for place in places if not place.startswith("/")]
             gate("SESSION-001", lambda: not relative, f"relative: {relative}")
@@ -224,6 +224,11 @@ class Judge:
             remote = {str(it["type"]) for it in servers if isinstance(it, dict) and it.get("type") in ("http", "sse")}
             bad = [it for it in sorted(remote) if not offers(self.capabilities, f"mcpCapabilities.{it}")]
             gate("GATE-003", lambda: not bad, f"MCP servers over {', '.join(bad)}")
+
+
+def _items(params: Json, name: str) -> list[Any]:
+    found = params.get(name)
+    return found if isinstance(found, list) else []
 
 
 def _is_id(value: Any) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 import anyio
 import anyio.abc
 
-from acp_check.client_agent import PING, Agent, Answer, Changes, code_of, greeted, update_of
+from acp_check.client_agent import PING, Agent, Answer, Changes, code_of, greeted, part, update_of
 from acp_check.client_judge import Judge, Tally
 from acp_check.client_table import Broken, Gone, Json, NotSeen, Verdict
 from acp_check.report import Outcome, one_line
@@ -25,6 +25,7 @@ from connector.child import Child, Exit
 
 KEPT_BYTES = 8 * 1024 * 1024
 CHUNK = 1 << 16
+READS = 16  # at once: a client that prints for ever does not keep the kit from anything else
 # What the client's keeping of rule 25 may take: stdin closed, SIGTERM, SIGKILL, with time between them.
 GRACE_SECONDS = 5.0
 TERM_SECONDS = 1.0
@@ -99,12 +100,15 @@ class Printed:
     def read(self) -> None:
         """Takes what is there."""
         try:
-            while data := os.read(self.fd, CHUNK):
+            for _ in range(READS):
+                data = os.read(self.fd, CHUNK)
+                if not data:
+                    self._loop.remove_reader(self.fd)
+                    return
                 self.data += data
                 del self.data[KEPT_BYTES // 2 : -KEPT_BYTES // 2]
         except BlockingIOError:
             return
-        self._loop.remove_reader(self.fd)
 
     def text(self) -> str:
         """As text."""
@@ -258,7 +262,7 @@ class Turn:
         self.run = run
         self.agent = agent
         self.request = request
-        self.session: str = request["params"]["sessionId"]
+        self.session = str(part(request, "params").get("sessionId"))
         self.probe: str | None = PING
 
     async def find_out(self) -> None:
@@ -291,8 +295,7 @@ class Turn:
         answer = await self.ask(method, **params)
         if code_of(answer) is not None:
             raise Broken(f"{method} was answered {answer['error']}")
-        result: Json = answer["result"] if isinstance(answer["result"], dict) else {}
-        return result
+        return part(answer, "result")
 
     async def update(self, *updates: Json) -> None:
         """Updates of this session."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from acp_check.client_agent import Agent, Answer, said
+from acp_check.client_agent import Agent, Answer, part, said
 from acp_check.client_run import Run, Script, Turn
 from acp_check.client_table import Broken, Gone, Json, NotSeen, Row, opening, scene
 from acp_check.client_turns import option, question
@@ -304,7 +304,7 @@ async def signed_out(run: Run) -> None:
         try:
             await ends_with_an_error(run)
         finally:
-            asked = [(it.get("params") or {}).get("methodId") for it in agent.calls if it["method"] == "authenticate"]
+            asked = [part(it, "params").get("methodId") for it in agent.calls if it["method"] == "authenticate"]
             if any(one != "browser" for one in asked):
                 raise Broken(f"authenticate was asked for {asked}; it may be asked for 'browser'")
 
@@ -391,7 +391,7 @@ async def cancelled(run: Run) -> None:
 
     def instead() -> bool:
         """Whether it has given up the request, which is not what cancels a turn."""
-        given_up = [it.get("params") or {} for it in agent.calls if it["method"] == "$/cancel_request"]
+        given_up = [part(it, "params") for it in agent.calls if it["method"] == "$/cancel_request"]
         return any(it.get("requestId") == turn.request["id"] for it in given_up)
 
     await run.changes.until(lambda: agent.cancelled or agent.lost or instead(), run.kit.limit)
@@ -412,7 +412,7 @@ async def _all_cancelled(agent: Agent, questions: list[Any]) -> None:
         raise NotSeen("nobody had to be asked: the questions were answered at once")
     for one in questions:
         answer = await agent.answer(one)
-        if (answer.get("result") or {}).get("outcome") != {"outcome": "cancelled"}:
+        if part(answer, "result").get("outcome") != {"outcome": "cancelled"}:
             raise Broken(f"answered {answer.get('error') or answer.get('result')}")
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from acp_check.client_agent import code_of, refused, said
+from acp_check.client_agent import code_of, part, refused, said
 from acp_check.client_run import Turn
 from acp_check.client_table import Broken, Json, NotOffered, NotSeen, in_turn
 
@@ -192,7 +192,7 @@ async def chosen(turn: Turn, options: list[Json]) -> str | None:
         agent.judge.forgotten(request)
         await agent.send({"method": "$/cancel_request", "params": {"requestId": request}})
         raise NotSeen(f"{why}: perhaps a person is asked") from None
-    outcome = (answer.get("result") or {}).get("outcome") if isinstance(answer.get("result"), dict) else None
+    outcome = part(answer, "result").get("outcome")
     if not isinstance(outcome, dict):
         raise Broken(f"answered {_told(answer)}")
     if outcome.get("outcome") == "cancelled":
@@ -230,9 +230,7 @@ async def _not_always(turn: Turn, kinds: tuple[str, ...]) -> None:
 @in_turn("PERM-003", "mandatory", "Where no options are offered the answer is cancelled, or an error")
 async def _(turn: Turn) -> None:
     answer = await turn.ask("session/request_permission", **question([]))
-    result = answer.get("result")
-    outcome = result.get("outcome") if isinstance(result, dict) else None
-    if not refused(answer) and outcome != {"outcome": "cancelled"}:
+    if not refused(answer) and part(answer, "result").get("outcome") != {"outcome": "cancelled"}:
         raise Broken(f"answered {_told(answer)}")
 
 
@@ -240,7 +238,7 @@ async def _(turn: Turn) -> None:
 async def _(turn: Turn) -> None:
     options = [option("same", "allow_always"), option("same", "reject_once")]
     answer = await turn.ask("session/request_permission", **question(options))
-    if not refused(answer) and (answer.get("result") or {}).get("outcome", {}).get("outcome") != "cancelled":
+    if not refused(answer) and part(part(answer, "result"), "outcome").get("outcome") != "cancelled":
         raise Broken(f"answered {_told(answer)}")
 
 
@@ -288,8 +286,7 @@ async def _not_advertised(turn: Turn) -> list[tuple[str, Json]]:
 @in_turn("CAPS-004", "mandatory", "A form or an address that it does not advertise is accepted by nobody")
 async def _(turn: Turn) -> None:
     for mode, answer in await _not_advertised(turn):
-        result = answer.get("result")
-        if not refused(answer) and (result or {}).get("action") not in ("decline", "cancel"):
+        if not refused(answer) and part(answer, "result").get("action") not in ("decline", "cancel"):
             raise Broken(f"the mode {mode} is not advertised, and was answered {_told(answer)}")
 
 

@@ -4,7 +4,10 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from acp_check import v1
 from acp_check.client_judge import Judge, Tally
 
 HELLO = {"protocolVersion": 1, "clientInfo": {"name": "x", "version": "1"}}
@@ -127,3 +130,29 @@ def test_initialize_comes_first_and_alone():
     nameless = Tally()
     Judge(nameless).take(json.dumps({**INITIALIZE, "params": {"protocolVersion": 1}}).encode())
     assert list(nameless.broken) == ["INIT-002"]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+NAMES = ["prompt", "sessionId", "cwd", "mcpServers", "additionalDirectories", "clientCapabilities", "clientInfo"]
+MESSAGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "jsonrpc": st.just("2.0") | JSON,
+        "id": st.sampled_from([1, 5, 7]) | JSON,
+        "method": st.sampled_from(sorted(v1.METHODS)) | JSON,
+        "params": st.dictionaries(st.sampled_from(NAMES), JSON | st.lists(st.fixed_dictionaries({"type": JSON})))
+        | JSON,
+        "result": JSON,
+        "error": JSON,
+    },
+)
+
+
+@given(st.lists(MESSAGES | JSON, max_size=3))
+@settings(max_examples=150, deadline=None)
+def test_nothing_that_a_client_sends_is_too_much_for_the_judge(lines: list[Any]):
+    judged(*lines)
