@@ -92,8 +92,8 @@ class Spares:
 
     async def full(self, program: Program) -> None:
         """Waits until every spare that agents like this one are to have is ready."""
-        shelf = self._shelves[program.key]
-        while len(shelf.ready) < shelf.slots:
+        shelf = self._shelves.get(program.key)
+        while shelf is not None and len(shelf.ready) < shelf.slots:
             await shelf.changed.wait()
 
     async def _slot(self, shelf: _Shelf) -> None:

@@ -84,9 +84,9 @@ class Supervised:
         """As `Connector.resume_session`, as soon as the agent is there."""
         return await self._when_up(lambda: self.connector.resume_session(session_id, cwd, **more))
 
-    async def ensure(self, conversation: str, cwd: str, **more: Any) -> Session:
+    async def ensure(self, name: str, cwd: str, **more: Any) -> Session:
         """As `Connector.ensure`, as soon as the agent is there."""
-        return await self._when_up(lambda: self.connector.ensure(conversation, cwd, **more))
+        return await self._when_up(lambda: self.connector.ensure(name, cwd, **more))
 
     async def reached(self, *states: State) -> State:
         """Waits for one of the states. Raises `AgentUnavailable` where it is failed or stopped instead."""
@@ -95,6 +95,11 @@ class Supervised:
                 raise self._unavailable()
             await self._changed.wait()
         return self.state
+
+    async def prepared(self) -> None:
+        """Waits until it is there and all its spares are ready."""
+        await self.reached("ready", "busy")
+        await self._spares.full(self._link.program)
 
     def start(self) -> None:
         """Starts it, where it is stopped; at once, in the background."""
