@@ -37,7 +37,7 @@ class Direct(End):
         )
         self.pid = self._popen.pid
         self._loop = asyncio.get_running_loop()
-        self._pidfd = _pidfd(self.pid)
+        self._pidfd = pidfd_of(self.pid)
         if self._pidfd is not None:
             self._loop.add_reader(self._pidfd, self._on_exit)
         else:
@@ -79,7 +79,8 @@ class Direct(End):
             self._loop.call_soon_threadsafe(self._ended, code)
 
 
-def _pidfd(pid: int) -> int | None:
+def pidfd_of(pid: int) -> int | None:
+    """A descriptor of the process itself, not of its number; None where there is none."""
     try:
         return os.pidfd_open(pid)
     except (AttributeError, OSError):

@@ -19,7 +19,7 @@ import anyio
 
 from connector import environment, guardian
 from connector.child import KILLED_SECONDS, Child, End
-from connector.direct import Direct
+from connector.direct import Direct, pidfd_of
 
 ANSWER_SECONDS = 10.0
 RECORD = 1 + guardian.RECORD_INT
@@ -78,9 +78,7 @@ class Guardian:
 
     def is_gone(self) -> bool:
         """Whether it has ended: it says nothing on its socket, so there is nothing to read until then."""
-        ready = select.poll()
-        ready.register(self.requests, select.POLLIN)
-        return bool(ready.poll(0))
+        return _readable(self.requests.fileno())
 
     def close(self) -> None:
         """Gives back what is left of one that is gone, or that is another process's."""
@@ -107,6 +105,8 @@ class Guarded(End):
             self._channel.close()
             raise
         self.pid = value
+        # A number alone may be another's by the time that we use it.
+        self._pidfd = pidfd_of(value)
         self._records = b""
         self._swept = anyio.Event()
         self._channel.setblocking(False)
@@ -131,6 +131,9 @@ class Guarded(End):
         if self._channel.fileno() >= 0:
             self._loop.remove_reader(self._channel)
             self._channel.close()
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
 
     def _ask(
         self, requests: socket.socket, theirs: socket.socket, fds: Sequence[int], request: bytes
@@ -176,10 +179,18 @@ class Guarded(End):
         """Somebody has killed the keeper. The guardian ends what it kept; this is for when that is gone too."""
         self._loop.remove_reader(self._channel)
         if self.exit is None:
-            with contextlib.suppress(OSError):
-                os.killpg(self.pid, signal.SIGKILL)
+            if self._pidfd is not None and not _readable(self._pidfd):
+                with contextlib.suppress(OSError):
+                    os.killpg(self.pid, signal.SIGKILL)
             self._ended(-signal.SIGKILL)
         self._swept.set()
+
+
+def _readable(fd: int) -> bool:
+    """Whether something can be read there; of a pidfd, whether its process has ended."""
+    ready = select.poll()
+    ready.register(fd, select.POLLIN)
+    return bool(ready.poll(0))
 
 
 def _request(argv: Sequence[str], env: Mapping[str, str]) -> bytes:

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,16 @@ Event = tuple[str, dict[str, Any]]
 class Mortal:
     """The supervised agent, its supervisor, its events, and the directory in which it remembers."""
 
-    def __init__(self, supervisor: Supervisor, agent: Supervised, home: Path, events: list[Event]) -> None:
+    def __init__(self, supervisor: Supervisor, agent: Supervised, home: Path, timed: list[tuple[float, Event]]) -> None:
         self.supervisor = supervisor
         self.agent = agent
         self.home = home
-        self.events = events
+        self._timed = timed
+
+    @property
+    def events(self) -> list[Event]:
+        """Everything that was told so far."""
+        return [event for _, event in self._timed]
 
     def states(self) -> list[str]:
         """The states so far."""
@@ -33,6 +39,21 @@ class Mortal:
     def told(self, name: str) -> list[dict[str, Any]]:
         """The events of that name."""
         return [fields for found, fields in self.events if found == name]
+
+    def when(self, state: str) -> float:
+        """When it came to that state first, by the clock of `time.monotonic`."""
+        return next(at for at, (name, fields) in self._timed if name == "agent.state" and fields["state"] == state)
+
+    def waits(self) -> list[float]:
+        """How long each back-off took."""
+        found: list[float] = []
+        since = 0.0
+        for at, (name, fields) in self._timed:
+            if name == "agent.state" and fields["state"] == "backoff":
+                since = at
+            elif name == "agent.state" and fields["was"] == "backoff":
+                found.append(at - since)
+        return found
 
     def starts(self) -> list[tuple[int, float]]:
         """The processes so far: their ids, and when each began."""
@@ -56,9 +77,11 @@ async def mortal(
     home: Path, *, limits: Limits = QUICK, told: dict[str, Any] | None = None, like: str = "", **more: Any
 ) -> AsyncIterator[Mortal]:
     """`told` is what the agent is told to do, `like` the vendor whose row it has."""
-    events: list[Event] = []
+    timed: list[tuple[float, Event]] = []
     kept = {name: more.pop(name) for name in ("most_spares", "spare_idle") if name in more}
-    async with Supervisor(on_event=lambda name, fields: events.append((name, fields)), **kept) as supervisor:
+    async with Supervisor(
+        on_event=lambda name, fields: timed.append((time.monotonic(), (name, fields))), **kept
+    ) as supervisor:
         what = command(home, **(told or {}))
         agent: Any = what
         if like:
@@ -68,5 +91,5 @@ async def mortal(
             supervisor,
             supervisor.add("m", agent, more.pop("client", None) or Client(), cwd=str(home), limits=limits, **more),
             home,
-            events,
+            timed,
         )
