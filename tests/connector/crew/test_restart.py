@@ -1,12 +1,14 @@
 """A conversation that goes on in another process, and those who read it meanwhile."""
 
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
-from connector.crew import Crew, open_crew, parallel, read_crew, sequential
+from connector.crew import Crew, open_crew, parallel, pipeline, read_crew, sequential
 from connector.crew.crew import log_name
 from connector.stored import keeping
 from event_log import LogHeld, Store, open_store
@@ -35,10 +37,14 @@ async def test_a_crew_that_is_opened_again_knows_what_each_role_has_seen_and_the
             crew.go_on()
 
 
-async def cut(store: Store, cwd: Path, without: int, *more: dict[str, Any]) -> None:
-    """Takes the newest entries of a crew's log away, as if the process had ended before they were written."""
+async def cut(store: Store, cwd: Path, without: int, *more: dict[str, Any], roles: Sequence[str] = ()) -> None:
+    """Takes the newest entries of a crew's log away, as if the process had ended before they were written; `roles` are
+    those that it had spoken to."""
     name = log_name("chat", str(cwd))
     entries = [entry for _, entry in (await store.open(name)).read()]
+    for entry in entries:
+        if entry["type"] == "round" and roles:
+            entry["roles"] = list(roles)
     await store.delete(name)
     log = await store.create(name)
     log.append([*entries[:-without], *more])
@@ -80,11 +86,8 @@ async def test_a_role_that_was_never_given_what_was_meant_for_it_is_asked_when_t
         async with opened() as crew:
             await crew.say("One.", to=["Ann"]).ended()
         asked = {"type": "asked", "ask": 2, "role": "Bob", "round": 1, "upto": 2, "shown": [0, 1], "at": 0.1}
-        await cut(store, tmp_path, 1, {**asked, "reminded": False, "mark": 0})
+        await cut(store, tmp_path, 1, {**asked, "reminded": False, "mark": 0}, roles=("Ann", "Bob"))
         async with opened() as crew:
-            interrupted = crew.conversation.interrupted
-            assert interrupted is not None
-            interrupted.roles = ("Ann", "Bob")  # the first process had spoken to both
             talk = crew.go_on()
             assert [(reply.role, reply.kind or reply.text) async for reply in talk] == [
                 ("Bob", "interrupted"),
@@ -92,6 +95,30 @@ async def test_a_role_that_was_never_given_what_was_meant_for_it_is_asked_when_t
             ]
         assert mocks.heard("Ann") == ["You are Ann.\nUser: One."]
         assert mocks.heard("Bob") == ["You are Bob.\nUser: One.\n\nAssistant (Ann): Ann-1."]
+
+
+async def test_who_has_answered_in_an_interrupted_pipeline_is_not_asked_but_what_it_made_is_handed_on(
+    tmp_path: Path,
+) -> None:
+    store, scripts = MemoryStore(), dict.fromkeys(("Ann", "Bob", "Cid"), COUNTING)
+    async with crew_of(tmp_path, scripts, store=store) as (crew, _):
+        await crew.say("Build.", to=["Ann", "Bob"], round=pipeline).ended()
+    await cut(store, tmp_path, 1, roles=("Ann", "Bob", "Cid"))
+    async with crew_of(tmp_path, scripts, store=store) as (crew, mocks):
+        talk = crew.go_on()
+        assert (await talk.ended(), [reply.text for reply in talk.replies]) == ("done", ["Cid-1."])
+        assert mocks.heard("Cid") == ["You are Cid.\nUser: Build.\n\nAssistant (Bob): Bob-1."]
+
+
+async def test_a_round_that_runs_when_its_crew_is_left_is_cancelled_and_leaves_nothing_open(tmp_path: Path) -> None:
+    store, scripts = MemoryStore(), {"Ann": "=== turn\nsay: Hm.\nwait 20\n" + COUNTING}
+    begun = anyio.Event()
+    async with crew_of(tmp_path, scripts, store=store, on_update=lambda *told: begun.set()) as (crew, _):
+        talk = crew.say("One.")
+        await begun.wait()
+    assert talk.why == "cancelled"
+    left = await read_crew(store, "chat", str(tmp_path))
+    assert (left.asks, left.rounds[0].why, left.rounds[0].outcomes["Ann"][0].text) == ({}, "cancelled", "Hm.")
 
 
 async def test_what_is_said_next_ends_a_round_that_was_interrupted(tmp_path: Path) -> None:
