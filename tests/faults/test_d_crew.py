@@ -63,7 +63,7 @@ async def test_a_crew_whose_process_is_killed_anywhere_goes_on_where_it_was(
     tmp_path: Path, record: Record, count: Callable[[int, int], int]
 ) -> None:
     """Counted for each kill: what was said twice to a role, what was lost, what was left open."""
-    kills = count(THINGS - 3, 4)
+    kills = count(THINGS - 3, 3)
     killed, wrong = 0, list[str]()
     for number in range(kills):
         last = 3 + number * (THINGS - 4) // max(kills - 1, 1)
