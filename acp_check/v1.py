@@ -70,10 +70,26 @@ def _one_of(validator: Any, options: list[Json], instance: Any, schema: Json) ->
     yield ValidationError(f"{key} {instance.get(key)!r} is not in v1")
 
 
+def _any_of(validator: Any, options: list[Json], instance: Any, schema: Json) -> Iterator[ValidationError]:
+    # Of the alternatives the first that names no other kind of thing: the error is about what was meant.
+    found = [list(validator.descend(instance, option)) for option in options]
+    if not all(found):
+        return
+    meant = [errors for errors in found if not any(map(_is_another_kind, errors))]
+    if meant:
+        yield from meant[0]
+    else:
+        yield from jsonschema.Draft202012Validator.VALIDATORS["anyOf"](validator, options, instance, schema)
+
+
+def _is_another_kind(error: ValidationError) -> bool:
+    return error.validator == "const" or (error.validator in ("type", "enum") and not error.path)
+
+
 _formats = jsonschema.FormatChecker(formats=())
 for _name, (_low, _high) in _RANGES.items():
     _formats.checks(_name)(lambda it, low=_low, high=_high: not isinstance(it, int) or low <= it <= high)
-_Validator = extend(jsonschema.Draft202012Validator, {"oneOf": _one_of})
+_Validator = extend(jsonschema.Draft202012Validator, {"oneOf": _one_of, "anyOf": _any_of})
 _whole = _Validator(SCHEMA, format_checker=_formats)
 
 

@@ -196,8 +196,9 @@ class Watch:
 
     def _result(self, method: str, params: Json, result: Any) -> None:
         row = v1.METHODS.get(method)
-        if row is None:
-            return
+        version = result.get("protocolVersion") if method == "initialize" and isinstance(result, dict) else 1
+        if row is None or (isinstance(version, int) and version != 1):
+            return  # an answer in the words of another version
         needs = v1.DEFS[row["result"]].get("required")
         if result is None and not needs:
             self.faults.add("RULE-11", f"{method} was answered with null, an empty result is {{}}")

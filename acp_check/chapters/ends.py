@@ -2,9 +2,13 @@
 
 from collections.abc import Callable
 
+import anyio
+
 from acp_check.peer import Peer
 from acp_check.table import Broken, NotSeen, requirement
 from acp_check.trial import Trial
+
+LOOK_SECONDS = 0.05
 
 
 async def _ends(trial: Trial, peer: Peer, what: str) -> str:
@@ -12,6 +16,9 @@ async def _ends(trial: Trial, peer: Peer, what: str) -> str:
     ended = await peer.process.ended(trial.limits.end)
     if ended is None:
         raise Broken(f"{what}, and {trial.limits.end:g} s later it still runs{peer.last_words()}")
+    with anyio.move_on_after(trial.limits.end):
+        while peer.process.left_over():  # noqa: ASYNC110 (nobody tells of the end of another's children)
+            await anyio.sleep(LOOK_SECONDS)
     if left := peer.process.left_over():
         raise Broken(f"{what}: it ended ({ended}) and left running: {'; '.join(sorted(left))}")
     return str(ended)
