@@ -159,8 +159,9 @@ class Run:
         return Turn(self, agent, agent.prompts.popleft())
 
     async def ended(self, limit: float | None = None) -> Exit | None:
-        """How the client ended; None where it has not in time."""
-        await self.changes.until(lambda: self.child.exit, self.kit.limit if limit is None else limit)
+        """How the client ended; None where it has not in time, in which it may have to end its agent."""
+        seconds = self.kit.limit + self.kit.grace if limit is None else limit
+        await self.changes.until(lambda: self.child.exit, seconds)
         return self.child.exit
 
     async def ends_as_usual(self) -> None:
@@ -168,7 +169,7 @@ class Run:
         if self.kit.usual is None:
             return
         if (how := await self.ended()) is None:
-            raise Broken(f"it did not end in {self.kit.limit:g} s, as it otherwise does")
+            raise Broken(f"it did not end in {self.kit.limit + self.kit.grace:g} s, as it otherwise does")
         if how != self.kit.usual:
             raise Broken(f"it ended with {self.told()}, otherwise with {self.kit.usual}")
 
@@ -177,7 +178,8 @@ class Run:
         if self.kit.usual is None:
             raise NotSeen("it does not end by itself")
         if (how := await self.ended(limit)) is None:
-            raise Broken(f"it had not ended after {self.kit.limit if limit is None else limit:g} s")
+            seconds = self.kit.limit + self.kit.grace if limit is None else limit
+            raise Broken(f"it had not ended after {seconds:g} s")
         if how == self.kit.usual:
             raise Broken(f"it ended with {how}, as if nothing had been wrong")
         return how

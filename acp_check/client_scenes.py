@@ -99,7 +99,7 @@ async def plain(run: Run) -> None:
     pieces = [f"q{number:04d} " for number in range(CHUNKS)]
     await turn.end("end_turn", *map(said, pieces))
     run.settle("TURN-001")
-    run.kit.usual = await run.ended()
+    run.kit.usual = await run.ended(max(run.kit.limit + run.kit.grace, run.kit.startup / 4))
     await run.settling("UPDATE-001", lambda: _shown(run, pieces))
     await run.settling("PROC-011", lambda: _let_end(run, turn))
 
@@ -355,7 +355,7 @@ async def stubborn(run: Run) -> None:
     await turn.end()
     missing = {"PATH", "HOME"} - set(agent.hello["env"])
     run.settle("PROC-012", Broken(f"it has no {', '.join(sorted(missing))}") if missing else None)
-    if await run.ended(run.kit.limit + run.kit.grace) is None:
+    if await run.ended() is None:
         seconds = run.kit.limit + run.kit.grace
         if run.kit.usual is not None:
             run.settle("PROC-002", Broken(f"it did not end in {seconds:g} s, as it otherwise does"))

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.e2e
 CLIENTS = Path(__file__).parents[2] / "fixtures" / "clients"
 ARS = str(Path(sys.executable).with_name("ars"))
 # Given to clients that are known to hang at something, and to those that are not.
-HURRIED, PATIENT = 3.0, 10.0
+HURRIED, PATIENT = 4.0, 10.0
 
 Broken = dict[str, str]
 
