@@ -82,6 +82,7 @@ def _carry_out(options: argparse.Namespace) -> int:
 
 
 def _chosen(options: argparse.Namespace) -> Options:
+    from ars_acp.errors import SettingsError
     from ars_cli import settings
     from ars_cli.chat import working_directory
     from connector.crew import ROUNDS
@@ -109,7 +110,7 @@ def _chosen(options: argparse.Namespace) -> Options:
             store=options.store or (settings.crew_store() if options.name else "memory:"),
             as_json=options.json,
         )
-    except (ValueError, NotADirectoryError) as why:
+    except (SettingsError, ValueError, NotADirectoryError) as why:
         raise ConfigurationError(str(why)) from None
 
 
