@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import connector, sessions, start, stores, turns
+from bench import connector, sessions, start, stores, supervisor, turns
 from bench.harness import Bench, Figure, model_server
 
 GROUPS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
@@ -25,6 +25,7 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "listing": sessions.listing,
     "ends": turns.ends,
     "connector": connector.connector,
+    "supervisor": supervisor.supervisor,
 }
 
 

@@ -46,6 +46,10 @@ class Bench:
             "OPENAI_API_KEY": "sk-bench-not-a-real-key",
         }
 
+    def environment(self, mode: str) -> dict[str, str]:
+        """What an agent needs whose model is the server in that mode."""
+        return {**self._environment, "OPENAI_MODEL": mode}
+
     @contextmanager
     def agent(self, mode: str, *arguments: str) -> Iterator[Peer]:
         """An agent after `initialize`, whose model is the server in that mode."""
