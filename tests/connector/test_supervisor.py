@@ -314,17 +314,17 @@ async def test_stopping_cancels_what_runs(tmp_path: Path) -> None:
 
 async def test_an_agent_that_stands_still_is_noticed_by_its_silence(tmp_path: Path) -> None:
     """SIGSTOP while it is at nothing, and wedged in its turn where it answers in turns."""
-    limits = replace(QUICK, probe=0.6)
-    with anyio.fail_after(15):
+    limits = replace(QUICK, probe=1.5)
+    with anyio.fail_after(20):
         async with mortal(tmp_path, limits=limits, like="ars") as it:
             session = await it.agent.new_session(str(tmp_path))
             await session.prompt("say one")
             it.kill(signal.SIGSTOP)
             began = time.monotonic()
             await it.agent.reached("backoff", "starting")
-            assert time.monotonic() - began < 1.6
+            assert 1.4 < time.monotonic() - began < 6
             await it.agent.reached("ready")
-            with pytest.raises(AgentInterrupted, match=r"no sign of life for 0\.6 s and was killed"):
+            with pytest.raises(AgentInterrupted, match=r"no sign of life for 1\.5 s and was killed"):
                 await session.prompt("say half;stop")
             assert (await session.prompt("say on")).text == "on"
 

@@ -1,5 +1,6 @@
 """D4-D7, D11: how the supervisor takes ends, crash loops, standstills and shortages; and what it costs when idle."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -43,7 +44,7 @@ async def test_an_agent_that_ends_at_any_moment_is_back_and_its_end_told(tmp_pat
 
 
 @pytest.mark.faults("D5")
-async def test_a_crash_loop_is_five_starts_and_then_failed(tmp_path: Path, record: Record) -> None:
+async def test_a_crash_loop_is_five_starts_and_then_failed(tmp_path: Path, record: Record, count: Any) -> None:
     used, began = time.process_time(), time.monotonic()
     with anyio.fail_after(30):
         async with mortal(tmp_path, told={"dies": {"initialize": [1, 2, 3, 4, 5]}}) as it:
@@ -57,8 +58,9 @@ async def test_a_crash_loop_is_five_starts_and_then_failed(tmp_path: Path, recor
             session = await it.agent.new_session(str(tmp_path))
             again = (await session.prompt("say on")).text
     planned = (0.0, 0.25, 0.5, 1.0)
-    # The clock of the loop may be a little late where the machine does other things.
-    kept = all(wait >= plan * 0.75 and wait <= plan * 1.25 + 0.1 for wait, plan in zip(waits, planned, strict=True))
+    # The loop may be late where the machine does other things.
+    late = count(0.1, 1.0)
+    kept = all(plan * 0.75 <= wait <= plan * 1.25 + late for wait, plan in zip(waits, planned, strict=True))
     measured = (
         f"{starts} starts, {state}, back-off {', '.join(f'{wait:.2f}' for wait in waits)} s, CPU {cpu:.1%}; "
         f"after a reset it says {again!r}"
@@ -112,7 +114,10 @@ async def test_an_agent_that_stands_still_is_noticed_and_started_again(
             tasks.start_soon(one, "reads nothing", "ars", {}, "say half;sleep")
     slowest = max(took.values())
     measured = f"limit {limit} s: " + ", ".join(f"{case} {seconds:.2f} s" for case, seconds in took.items())
-    record("D6", "noticed within the probe's limit + 1 s, killed, its session goes on", measured, slowest <= limit + 1)
+    late = count(1, 4)
+    record(
+        "D6", "noticed within the probe's limit + 1 s, killed, its session goes on", measured, slowest <= limit + late
+    )
 
 
 @pytest.mark.faults("D7")
@@ -217,4 +222,37 @@ async def test_idle_agents_cost_nothing(tmp_path: Path, record: Record, count: A
             all_of_it = ours + (sum(map(cpu_of, pids)) - theirs) / took
             assert [agent.status().pid for agent in kept] == pids
     measured = f"{agents} agents, {took:.0f} s: {ours:.2%} of a processor, with the agents {all_of_it:.2%}"
-    record("D6 idle", "50 agents supervised at once: idle CPU < 1 %", measured, ours < 0.01)
+    record("D6 idle", "50 agents supervised at once: idle CPU < 1 %", measured, ours < count(0.01, 0.03))
+
+
+@pytest.mark.faults("F11")
+async def test_a_clock_that_is_set_changes_nothing(
+    tmp_path: Path, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By an hour, forth and back, whenever somebody looks at it: in turns, in waiting, in a restart."""
+    looked, real = 0, time.time
+
+    def set_again() -> float:
+        nonlocal looked
+        looked += 1
+        return real() + (3600 if looked % 2 else -3600)
+
+    monkeypatch.setattr("time.time", set_again)
+    with anyio.fail_after(20):
+        async with mortal(tmp_path, limits=replace(QUICK, probe=2.0, idle=5, turn=5, late=0.05), spares=1) as it:
+            session = await it.agent.new_session(str(tmp_path))
+            texts = [(await session.prompt(f"say {number}")).text for number in range(3)]
+            await it.agent.prepared()
+            with anyio.move_on_after(1.5):
+                await it.agent.reached("failed")
+            quiet = it.states().count("backoff") == 0 and it.agent.status().spares == 1
+            it.kill()
+            await it.agent.reached("starting")
+            await it.agent.reached("ready")
+            texts.append((await session.prompt("say on")).text)
+            waits = it.waits()
+    times = [entry["at"] for _, entry in session.record.read() if "at" in entry]
+    went_back = any(later < earlier for earlier, later in itertools.pairwise(times))
+    measured = f"set {looked} times: {len(waits)} restart, back-off {waits[0]:.2f} s, {len(texts)} turns"
+    held = quiet and len(waits) == 1 and waits[0] < 1 and texts == ["0", "1", "2", "on"] and went_back
+    record("F11 connector", "the clock set +-1 h: 0 spurious limits, restarts as ever", measured, held)

@@ -44,6 +44,11 @@ BOUNDARIES = {
     "ars_cli/__main__.py": 1,
 }
 
+READS_THE_WALL_CLOCK = {
+    "connector/record.py",  # when an entry was written
+    "connector/audit.py",  # when something was decided
+}
+
 _PATHS = {"exists", "lexists", "isfile", "isdir", "islink", "getsize", "getmtime", "realpath", "samefile"}
 _FILES = (
     {"open", "listdir", "scandir", "walk", "fwalk", "stat", "lstat", "access", "remove", "unlink", "rename", "replace"}
@@ -103,6 +108,14 @@ def agent_has_no_hands(tree: Tree) -> Iterator[str]:
         for node in source.nodes:
             if isinstance(node, ast.Attribute) and dotted(node).startswith(("os.exec", "os.spawn")):
                 yield f"{source.path}:{node.lineno}: starts a process by itself"
+
+
+def limits_are_monotonic(tree: Tree) -> Iterator[str]:
+    """In the connector somebody who sets the clock changes what is told, and nothing that is done."""
+    names = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.datetime.now", "datetime.today"}
+    for source in tree.product:
+        if source.package == "connector" and not source.is_one_of(READS_THE_WALL_CLOCK):
+            yield from _said(source, _names(source, names), "reads a clock that can be set")
 
 
 def everything_is_caught_at_boundaries_only(tree: Tree) -> Iterator[str]:

@@ -18,6 +18,7 @@ RULES: list[Callable[[Tree], Iterator[str]]] = [
     effects.agent_has_no_hands,
     effects.everything_is_caught_at_boundaries_only,
     effects.tasks_have_a_group,
+    effects.limits_are_monotonic,
     shape.files_are_short,
     shape.functions_are_short,
     shape.comments_are_few,
