@@ -2,11 +2,13 @@
 
 import json
 import random
+from functools import partial
 
 import anyio
 import anyio.lowlevel
 
 from acp_check.chapters.wire import INVALID_PARAMS
+from acp_check.peer import Peer
 from acp_check.report import one_line
 from acp_check.table import Broken, NotSeen, requirement
 from acp_check.trial import Trial
@@ -140,6 +142,11 @@ async def cut_anywhere(trial: Trial) -> None:
     tries.done()
 
 
+def _heard(peer: Peer, identity: str, strays: int) -> bool:
+    """Whether the request was answered, or something refused without an id."""
+    return key_of(identity) in peer.answers or len(peer.strays) > strays
+
+
 @requirement("FRAME-06", "advisory", "long lines are read", rules=("33",))
 async def long_lines(trial: Trial) -> str:
     largest = trial.subject.line_mib
@@ -152,7 +159,11 @@ async def long_lines(trial: Trial) -> str:
         peer.write(request(identity, json.dumps({"x": "y" * int(size * MIB)})) + b"\n")
         with anyio.move_on_after(trial.limits.turn):
             await peer.process.written()
-        answer = await peer.answer(identity, trial.limits.turn, f"the answer to a request of {size:g} MiB")
+        strays, what = len(peer.strays), f"the answer to a request of {size:g} MiB"
+        await peer.until(partial(_heard, peer, identity, strays), what, trial.limits.turn)
+        if len(peer.strays) > strays:
+            raise Broken(f"a request of {size:g} MiB was refused: {quoted(peer.strays[-1])}")
+        answer = await peer.answer(identity)
         if "result" not in answer.message and answer.code not in (-32601, -32602):
             raise Broken(f"a request of {size:g} MiB was answered {answer}")
         await trial.fence(peer, f"a line of {size:g} MiB")

@@ -66,7 +66,21 @@ VENDORS: Mapping[str, Sequence[str]] = {
         *("INIT-EARLY", "RULE-32", "INFO-PARSE", "INFO-INVALIDREQ", "INFO-UNKNOWNSESSION", "FRAME-08", "FRAME-09"),
         *("RULE-16", "PROMPTCAP-OTHER", "RULE-07", "PERM-LATE", "CLIENTCAP-002", "SCHEMA-002", "ERROR-001"),
     ),
+    "qwen": (
+        *("INIT-EARLY", "RULE-32", "INFO-PARSE", "INFO-INVALIDREQ", "INFO-UNKNOWNSESSION", "FRAME-09", "FRAME-11"),
+        *("RULE-16", "CONFIG-002", "RULE-07", "END-TERM", "END-TERM-TURN", "SCHEMA-001", "SCHEMA-002", "ERROR-001"),
+    ),
+    "gemini": (
+        *("INIT-EARLY", "INFO-PARSE", "INFO-INVALIDREQ", "INFO-UNKNOWNSESSION", "FRAME-09", "FRAME-11", "LOAD-001"),
+        *("LOAD-002", "LOAD-003", "RULE-16", "MODES-001", "MODES-002", "RULE-07", "PERM-LATE", "END-TURN", "END-TERM"),
+        *("END-TERM-TURN", "END-UNREAD", "SCHEMA-002", "ERROR-001"),
+    ),
+    "claude": ("FRAME-09", "SCHEMA-002", "ERROR-001"),
+    "codex": ("FRAME-09", "FRAME-12", "SCHEMA-002", "ERROR-001"),
 }
+
+# What shows in some runs and not in others: claude's list may still name what was deleted a moment ago.
+WAVERING = {"claude": {"DELETE-001"}}
 
 
 def broken(findings: Sequence[Finding]) -> dict[str, str]:
@@ -106,7 +120,8 @@ async def test_a_vendor_s_program_has_its_true_faults(name: str, tmp_path: Path)
         pytest.skip("FAULTS=full tries this one")
     rows = [it for it in chosen() if FULL or it.id.startswith(OF_VENDORS)]
     findings = await check_vendor(name, tmp_path, rows)
-    assert broken(findings).keys() == {it.id for it in rows} & set(VENDORS[name]), broken(findings)
+    found = broken(findings).keys() - WAVERING.get(name, set())
+    assert found == {it.id for it in rows} & set(VENDORS[name]), broken(findings)
     assert "met" in {it.outcome for it in findings if it.id == "PROMPT-001"}
 
 
