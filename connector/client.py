@@ -192,7 +192,8 @@ class Client:
 
     def cancel(self, session_id: str) -> None:
         """Answers what is being asked `cancelled`, and whatever else the turn may still ask."""
-        hands = self._sessions[session_id]
+        if (hands := self._sessions.get(session_id)) is None:
+            return  # it is just being made anew
         hands.cancelled = True
         for call in list(hands.asking):
             call.scope.cancel()

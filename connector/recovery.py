@@ -99,7 +99,10 @@ async def make_anew(lost: Mapping["Session", str], sessions: dict[str, "Session"
             client.put_back(session.id, hands.pop(session))
             sessions[session.id] = session
             link.event("session.recreated", agent=link.name, was=old, session=session.id, why=why)
-            await _as_chosen(session, link, created)
+            if session.closed:  # meanwhile
+                await client.remove(session.id)
+            else:
+                await _as_chosen(session, link, created)
     finally:
         for session, left in hands.items():  # their turn comes with the next process
             client.put_back(session.id, left)

@@ -263,6 +263,9 @@ class Supervised:
         if was != state:
             self.why, self._since = why[:TOLD_CHARACTERS], anyio.current_time()
             self._link.event("agent.state", agent=self.name, state=state, was=was, why=self.why)
+            if {state, was} != set(AT_WORK):  # its turns are in the records as they are
+                for session in self.connector.sessions.values():
+                    session.record.note("state", state=state, was=was, why=self.why)
             self._tell()
 
     def _tell(self) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from connector import AgentInterrupted, AgentUnavailable, CallKnown, Client, Command, Restarts, Session, Supervisor
 from tests.support.supervised import QUICK, mortal
+from tests.support.waiting import until
 
 SOON = Restarts(most=100, delay=0.01, stable=0)
 
@@ -44,6 +45,8 @@ async def test_an_agent_that_dies_when_it_is_at_nothing_is_back_with_its_session
             assert it.states()[3:] == ["ready", "backoff", "starting", "ready", "busy", "ready"]
             why = next(event["why"] for event in it.told("agent.state") if event["state"] == "backoff")
             assert why == "it ended (killed by SIGKILL)"
+            noted = [entry["state"] for _, entry in session.record.read() if entry["type"] == "state"]
+            assert noted == ["backoff", "starting", "ready"]
 
 
 async def test_what_was_said_before_the_agent_died_is_kept_and_the_prompt_is_not_sent_again(tmp_path: Path) -> None:
@@ -198,14 +201,20 @@ async def test_an_agent_that_dies_again_while_it_comes_back_is_started_once_more
             assert (await session.prompt("say on")).text == "on"
 
 
-async def test_a_cancel_while_the_agent_comes_back_ends_the_turn_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("keeps", "moment"), [("resume", "session/resume"), ("load", "session/load"), ("", "session/new")]
+)
+async def test_a_cancel_while_the_agent_comes_back_ends_the_turn_at_once(
+    tmp_path: Path, keeps: str, moment: str
+) -> None:
     with anyio.fail_after(10):
-        async with mortal(tmp_path, told={"hangs": {"session/resume": [2]}}) as it:
+        async with mortal(tmp_path, told={"keeps": keeps, "hangs": {moment: [2]}}) as it:
             session = await it.agent.new_session(str(tmp_path))
             await begun(session, "say begun;wait")
             waits = session.start("say later")
             it.kill()
-            await it.agent.reached("starting")
+            # The next process has shaken hands: it is asked for the session now.
+            await until(lambda: len(it.starts()) == 2 and it.agent.status().pid == it.starts()[1][0])
             session.cancel()
             assert [await turn.result() for turn in (session.turns[0], waits)] == ["cancelled"] * 2
             assert it.agent.state == "starting"
