@@ -64,6 +64,7 @@ class Connector:
         self._system = system_prompt
         self._sign_in = sign_in
         self._only: Session | None = None
+        self._one_at_a_time = anyio.Lock()
 
     @property
     def command(self) -> Command:
@@ -126,11 +127,12 @@ class Connector:
         return [] if self._only is None else self._only.log()
 
     async def _conversation(self) -> Session:
-        if not self.is_alive():
-            await self.reconnect()
-        if self._only is None:
-            self._only = await self.new_session(self._cwd)
-        return self._only
+        async with self._one_at_a_time:
+            if not self.is_alive():
+                await self.reconnect()
+            if self._only is None:
+                self._only = await self.new_session(self._cwd)
+            return self._only
 
     # ── sessions ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -162,10 +164,11 @@ class Connector:
         try:
             kept = record or await self._fresh_record()
             created = await self._ask_session(methods.SESSION_NEW, params)
-        except ConnectorError:
-            await workspace.close()
+        except BaseException:
             if kept is not None and record is None:
                 kept.close()
+            with anyio.CancelScope(shield=True):
+                await workspace.close()
             raise
         system = self._system if system_prompt is None else system_prompt
         session = Session(created.session_id, self._link, record=kept, params=params, system=system, outside=outside)
@@ -176,7 +179,7 @@ class Connector:
             session.noted("new")
         self.client.add(session.id, workspace, session.take, session.question)
         session.opened(created)
-        self.sessions[session.id] = session
+        self._add(session)
         return session
 
     async def load_session(self, session_id: str, cwd: str, **more: Any) -> Session:
@@ -359,14 +362,21 @@ class Connector:
                 if missing:
                     await recovery.catch_up(session, self._link)
                 session.restored()
-        except ConnectorError:
-            await self.client.remove(session_id)
+        except BaseException:
             if record is None:
                 kept.close()
+            with anyio.CancelScope(shield=True):
+                await self.client.remove(session_id)
             raise
         session.noted("loaded" if replay else "resumed")
-        self.sessions[session_id] = session
+        self._add(session)
         return session
+
+    def _add(self, session: Session) -> None:
+        """Those that were closed are not needed any more."""
+        for closed in [known for known, other in self.sessions.items() if other.closed]:
+            del self.sessions[closed]
+        self.sessions[session.id] = session
 
     async def _fresh_record(self) -> Record:
         return await Record.fresh(

@@ -30,7 +30,7 @@ class Keeper(Protocol):
         """Waits until another process than `after` serves the sessions. Raises `AgentUnavailable` where none will."""
 
     def turned(self) -> None:
-        """A turn has begun or ended."""
+        """A turn has begun or ended, or none waits any more."""
 
 
 class Link:
@@ -72,14 +72,15 @@ class Link:
     def in_turn(self) -> Iterator[None]:
         """While a turn is under way, its recovery included."""
         self.turns += 1
-        self._turned()
+        self.turned()
         try:
             yield
         finally:
             self.turns -= 1
-            self._turned()
+            self.turned()
 
-    def _turned(self) -> None:
+    def turned(self) -> None:
+        """A turn has begun or ended, or none waits any more."""
         if self.keeper is not None:
             self.keeper.turned()
 

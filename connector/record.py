@@ -26,7 +26,9 @@ from anyio.lowlevel import checkpoint
 from connector.errors import ConversationHeld, NotSent, RecordUnusable, TurnInterrupted
 from connector.fold import Folded, folded, recap
 from connector.secrets import Secrets
-from event_log.errors import LogClosed, LogError, LogExists, LogHeld, LogNotFound, LogStorageFailed
+from event_log.encoding import decode, encode
+from event_log.errors import LogClosed, LogError, LogExists, LogHeld, LogNotFound
+from event_log.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     from connector.errors import ConnectorError
@@ -98,6 +100,8 @@ class Record:
         cls, store: "Store", agent: str = "", *, secrets: Secrets | None = None, on_event: OnEvent | None = None
     ) -> "Record":
         """The record of a conversation without a name. Raises `RecordUnusable`."""
+        if type(store) is MemoryStore:  # nobody finds it there again: it goes with the last one who has it
+            store = MemoryStore()
         try:
             log = await store.create(f"unnamed-{os.urandom(16).hex()}")
         except LogError as why:
@@ -202,17 +206,22 @@ class Record:
             return self._append_after_failure(entry)
         try:
             return self._log.append((entry,))
-        except LogStorageFailed as why:
-            self._unwritten.append(entry)
-            self._failed(why)
         except LogClosed as why:
+            self._failed(why)
+        except LogError as why:
+            self._unwritten.append(_copied(entry))
             self._failed(why)
         return self.last
 
     def _append_after_failure(self, entry: "Entry") -> int:
-        self._unwritten.append(entry)
+        if self._log.closed:
+            return self.last
+        self._unwritten.append(_copied(entry))
         number = self.last
         try:
+            # The oldest alone: as long as it is refused, the others cost nothing.
+            self._log.append(self._unwritten[:1])
+            del self._unwritten[:1]
             self._log.append(self._unwritten)
         except LogError as why:
             self._failed(why)
@@ -268,6 +277,12 @@ def log_name(agent: str, cwd: str, name: str) -> str:
     """The name of the log of that conversation: the same in each application, so that no index is needed."""
     key = "\0".join((agent, os.path.normpath(cwd), name))
     return f"named-{hashlib.sha256(key.encode('utf-8', 'surrogateescape')).hexdigest()[:40]}"
+
+
+def _copied(entry: "Entry") -> "Entry":
+    """What will be written of it whatever becomes of it meanwhile. Raises TypeError or ValueError for what is not JSON:
+    such an entry would keep all behind it from being written."""
+    return decode(encode(0, entry))[1]
 
 
 def told(why: "ConnectorError") -> dict[str, str]:

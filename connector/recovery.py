@@ -88,17 +88,17 @@ async def make_anew(lost: Mapping["Session", str], sessions: dict[str, "Session"
     Ids may be used again by agents that forget: the old ones all go before the first new one comes.
     """
     client = link.client
-    hands = {session: client.take_out(session.id) for session in lost}
+    hands = {session: client.take_out(session.id) for session in lost if not session.closed}
     for session in lost:
-        del sessions[session.id]
+        sessions.pop(session.id, None)
     try:
-        for session, why in lost.items():
+        for session in list(hands):
             created = await ask(methods.SESSION_NEW, session.params)
             old = session.id
             session.recreated(created.session_id)
             client.put_back(session.id, hands.pop(session))
             sessions[session.id] = session
-            link.event("session.recreated", agent=link.name, was=old, session=session.id, why=why)
+            link.event("session.recreated", agent=link.name, was=old, session=session.id, why=lost[session])
             if session.closed:  # meanwhile
                 await client.remove(session.id)
             else:
@@ -106,7 +106,11 @@ async def make_anew(lost: Mapping["Session", str], sessions: dict[str, "Session"
     finally:
         for session, left in hands.items():  # their turn comes with the next process
             client.put_back(session.id, left)
-            sessions[session.id] = session
+            if session.closed:  # it has none
+                with anyio.CancelScope(shield=True):
+                    await client.remove(session.id)
+            else:
+                sessions[session.id] = session
 
 
 async def _as_chosen(session: "Session", link: Link, answer: "LoadSessionResponse") -> None:

@@ -20,6 +20,7 @@ from connector.errors import (
     ConversationHeld,
     NotOffered,
     SessionNotFound,
+    SignInNeeded,
 )
 from connector.fold import recap, replayed
 from connector.generation import Generation
@@ -403,6 +404,7 @@ class Session:
                     self._quiet_from = anyio.current_time() + self._link.limits.late
         finally:
             self._working = False
+            self._link.turned()
             self.record.rest()
             if self._closed:
                 self.record.close()
@@ -476,6 +478,8 @@ class Session:
                 # The agent forgets a refused prompt, some a cancelled one, and what stood in it.
                 self._system, self._untold, self.cut_off = first
             return answer.stop_reason, None
+        if isinstance(failure, SignInNeeded):  # nothing of the prompt has reached the conversation
+            self._system, self._untold, self.cut_off = first
         if not isinstance(failure, AgentExited) or self._link.keeper is None or turn.cancelled:
             return None, failure
         if not self.worked_at:

@@ -19,6 +19,8 @@ PAUSE_SECONDS = 0.5
 @dataclass(eq=False)
 class _Waiting:
     generation: Generation
+    # When its agent had been used last, where it was let go for that.
+    unused_since: float | None = None
     taken: anyio.Event = field(default_factory=anyio.Event)
 
 
@@ -28,11 +30,12 @@ class _Shelf:
 
     program: Program
     restarts: Backoff
-    slots: int = 0
+    # Whose spares they are, and what keeps one each.
+    users: set[object] = field(default_factory=set)
+    slots: set[anyio.CancelScope] = field(default_factory=set)
     ready: deque[_Waiting] = field(default_factory=deque)
+    # When somebody has used the agent last.
     used: float = 0.0
-    # Set when somebody has used the agent; spares are started only while it is.
-    wanted: anyio.Event = field(default_factory=anyio.Event)
     changed: anyio.Event = field(default_factory=anyio.Event)
 
 
@@ -57,23 +60,35 @@ class Spares:
         self._on_event = on_event
         self._shelves: dict[bytes, _Shelf] = {}
 
-    def want(self, program: Program, count: int) -> None:
-        """From here on `count` processes are kept ready for agents like this one, as far as there is room."""
+    def want(self, program: Program, count: int, user: object) -> None:
+        """Until `user` leaves, `count` processes are kept ready for agents like this one, as far as there is room."""
         shelf = self._shelves.get(program.key)
         if shelf is None:
             shelf = self._shelves[program.key] = _Shelf(program, Backoff(self._rules))
+        shelf.users.add(user)
         shelf.restarts.reset()
-        room = self._most - sum(other.slots for other in self._shelves.values())
-        for _ in range(min(count - shelf.slots, room)):
-            shelf.slots += 1
-            self._tasks.start_soon(self._slot, shelf)
+        room = self._most - sum(len(other.slots) for other in self._shelves.values())
+        for _ in range(min(count - len(shelf.slots), room)):
+            slot = anyio.CancelScope()
+            shelf.slots.add(slot)
+            self._tasks.start_soon(self._keep, shelf, slot)
         self.used(program)
+
+    def leave(self, program: Program, user: object) -> None:
+        """`user` needs no more spares: they end with the last one who does."""
+        shelf = self._shelves.get(program.key)
+        if shelf is not None and user in shelf.users:
+            shelf.users.remove(user)
+            if not shelf.users:
+                del self._shelves[program.key]
+                for slot in shelf.slots:
+                    slot.cancel()
 
     def used(self, program: Program) -> None:
         """The agent is in use: its spares stay, or come back."""
         if (shelf := self._shelves.get(program.key)) is not None:
             shelf.used = anyio.current_time()
-            shelf.wanted.set()
+            _tell(shelf)
 
     def take(self, program: Program) -> Generation | None:
         """A process that can do what a new one could, at once; None where none is ready."""
@@ -93,23 +108,32 @@ class Spares:
     async def full(self, program: Program) -> None:
         """Waits until every spare that agents like this one are to have is ready."""
         shelf = self._shelves.get(program.key)
-        while shelf is not None and len(shelf.ready) < shelf.slots:
+        while shelf is not None and len(shelf.ready) < len(shelf.slots):
             await shelf.changed.wait()
 
+    async def _keep(self, shelf: _Shelf, slot: anyio.CancelScope) -> None:
+        with slot:
+            await self._slot(shelf)
+        shelf.slots.remove(slot)
+        _tell(shelf)
+
     async def _slot(self, shelf: _Shelf) -> None:
-        """Keeps one spare, for as long as the supervisor runs."""
+        """Keeps one spare, for as long as somebody has use for it and it can be started."""
+        unused_since = None
         while True:
-            await shelf.wanted.wait()
+            while shelf.used == unused_since:
+                await shelf.changed.wait()
             delay: float | None = PAUSE_SECONDS
             try:
                 generation = await begun(begin(shelf.program), self._tasks)
             except ConnectorError as why:
                 delay = self._failed(shelf, str(why))
             else:
-                if await self._kept(shelf, _Waiting(generation)) == "ended":
+                waiting = _Waiting(generation)
+                if await self._kept(shelf, waiting) == "ended":
                     delay = self._failed(shelf, "it ended")
+                unused_since = waiting.unused_since
             if delay is None:
-                shelf.slots -= 1
                 return
             await anyio.sleep(delay)
 
@@ -126,7 +150,7 @@ class Spares:
                 tasks.start_soon(_first, tasks, generation.ended)
                 if (limit := shelf.program.limits.probe) is not None:
                     tasks.start_soon(probe.watch, generation, limit, lambda: True)
-                await self._unused(shelf)
+                waiting.unused_since = await self._unused(shelf)
                 tasks.cancel_scope.cancel()
         finally:
             if not waiting.taken.is_set():
@@ -137,16 +161,15 @@ class Spares:
         if waiting.taken.is_set():
             return "taken"
         if not ended:
-            shelf.wanted = anyio.Event()
             self._event("spare.released", agent=shelf.program.command.name)
         return "ended" if ended else "released"
 
-    async def _unused(self, shelf: _Shelf) -> None:
-        """Waits until its agent has not been used for as long as spares are kept."""
+    async def _unused(self, shelf: _Shelf) -> float:
+        """Waits until its agent has not been used for as long as spares are kept, since when is returned."""
         while True:
             left = shelf.used + self._idle - anyio.current_time()
             if left <= 0:
-                return
+                return shelf.used
             await anyio.sleep(left)
 
     def _failed(self, shelf: _Shelf, why: str) -> float | None:

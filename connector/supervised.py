@@ -99,6 +99,7 @@ class Supervised:
     async def prepared(self) -> None:
         """Waits until it is there and all its spares are ready."""
         await self.reached("ready", "busy")
+        self._spares.used(self._link.program)
         await self._spares.full(self._link.program)
 
     def start(self) -> None:
@@ -177,9 +178,10 @@ class Supervised:
                 if self.state in AT_WORK:
                     self._become("draining", "it was asked for")
                 await self.connector.shutdown()
-                for session in self.connector.sessions.values():
+                for session in list(self.connector.sessions.values()):
                     await session.close(tell=False)
                 self.connector.sessions.clear()
+                self._spares.leave(self._link.program, self)
                 self._become("stopped")
 
     async def _rounds(self) -> None:
@@ -192,8 +194,8 @@ class Supervised:
             delay = None if _for_good(ended) else self._backoff.after_end(now)
             why = _told(ended)
             if delay is None:
-                self._become("failed", why)
                 self._reset = anyio.Event()
+                self._become("failed", why)
                 await self._reset.wait()
                 self._begin_anew()
             else:
@@ -205,7 +207,7 @@ class Supervised:
         self._down_since = anyio.current_time()
         self._backoff.reset()
         if self._wanted:
-            self._spares.want(self._link.program, self._wanted)
+            self._spares.want(self._link.program, self._wanted, self)
 
     async def _round(self) -> ConnectorError:
         """One process, from its start to its end; how it ended."""

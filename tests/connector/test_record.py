@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from connector.errors import ConversationHeld, NotSent, RecordUnusable, TurnInte
 from connector.record import Record, log_name
 from connector.secrets import Secrets
 from connector.stored import keeping
+from event_log.errors import LogStorageFailed
 from event_log.stores import Store, open_store
-from event_log.stores.memory import MemoryStore
+from event_log.stores.memory import MemoryRecords, MemoryStore
 
 ABLE = Path(__file__).parents[2] / "fixtures" / "agents" / "able.py"
 QUICK = Limits(initialize=20, session=20, late=0.05)
@@ -242,3 +243,27 @@ async def test_what_the_store_refuses_waits_in_order_and_is_written_when_it_take
     assert record.failure is None
     assert [entry["state"] for _, entry in record.read()] == ["one", "two", "three", "four"]
     assert [name for name, _ in events] == ["record.failed", "record.written"]
+
+
+async def test_a_store_that_goes_on_refusing_costs_each_update_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = await Record.fresh(MemoryStore())
+    tried: list[int] = []
+
+    def refuse(records: MemoryRecords, first: int, entries: Sequence[dict[str, Any]]) -> None:
+        tried.append(len(entries))
+        raise LogStorageFailed("write", "no space left")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(MemoryRecords, "write", refuse)
+        for _ in range(50):
+            record.update(1, CHUNK)
+        blocks = [dict(PROMPT[0])]
+        record.note("prompt", blocks=blocks)
+        blocks[0]["text"] = "changed"
+        with pytest.raises(TypeError):
+            record.note("prompt", blocks=[object()])
+    assert max(tried) == 1
+    record.update(1, CHUNK)
+    assert record.failure is None
+    assert [number for number, _ in record.read()] == list(range(1, 53))
+    assert entries(record, "prompt")[0]["blocks"] == PROMPT
