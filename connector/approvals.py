@@ -69,8 +69,8 @@ class Approvals:
         deadline = None if self._seconds is None else time.monotonic() + self._seconds
         question = Question(act.id, act, deadline)
         self._pending[act.id] = question
-        self._on_change(question)
         try:
+            self._on_change(question)
             with anyio.move_on_after(self._seconds):
                 await question.answered.wait()
         finally:

@@ -130,7 +130,7 @@ class Connector:
         async with self._one_at_a_time:
             if not self.is_alive():
                 await self.reconnect()
-            if self._only is None:
+            if self._only is None or self._only.closed:
                 self._only = await self.new_session(self._cwd)
             return self._only
 
@@ -255,10 +255,14 @@ class Connector:
         """Starts an agent that has ended again, and takes its open sessions up again, by resume, else by load.
 
         The prompt that it was at has failed and is not sent a second time: nobody knows how far it had come. An agent
-        that ends again and again is started so often and so soon as `backoff.Restarts` has it.
+        that ends again and again is started so often and so soon as `backoff.Restarts` has it. A supervised agent is
+        waited for: its supervisor does all this.
         Raises `ConnectorError`, and of that `NotOffered` where a session cannot be taken up: it is lost, and no fresh
         one stands in for it.
         """
+        if self._link.keeper is not None:
+            await self._link.keeper.up(None if self.is_alive() else self._link.generation)
+            return
         delay = self._restarts.after_end(anyio.current_time())
         if delay is None:
             rules = self._restarts.restarts

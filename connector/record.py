@@ -115,7 +115,7 @@ class Record:
 
         Raises TypeError or ValueError for what is not JSON. A closed record takes nothing more.
         """
-        return self._append(self._secrets.without_values({"type": kind, "at": round(time.time(), 3), **fields}))
+        return self._append(self.without_secrets({"type": kind, "at": round(time.time(), 3), **fields}))
 
     def update(self, turn: int | None, update: dict[str, Any], *, late: bool = False, replayed: bool = False) -> int:
         """`note` for an update as it came from the agent."""
@@ -127,6 +127,10 @@ class Record:
         if self._secrets.longest:
             entry = self._secrets.without_values(self._without_pieces(entry))
         return self._append(entry)
+
+    def without_secrets(self, entry: "Entry") -> "Entry":
+        """`entry` without the values of the agent's secrets."""
+        return self._secrets.without_values(entry)
 
     def rest(self) -> None:
         """Releases what the record holds, a descriptor say, until the next entry."""

@@ -5,6 +5,7 @@ import hashlib
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import anyio
 import anyio.abc
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 OnEntry = Callable[[int, dict[str, Any]], None]
 UNLIMITED = Budget()
 CANCELLED = "it was cancelled"
+# Logs that a crew of this process writes: a store gives the same one to all who ask.
+_OPEN: "WeakSet[Log]" = WeakSet()
 
 
 def _nothing(*told: Any) -> None:
@@ -225,11 +228,14 @@ async def open_crew(
     block it is ours; rounds that still run at its end are cancelled.
 
     `on_entry(number, entry)` is told what has been written into its log, `on_update(role, update)` what an agent
-    reports in a turn. Raises ValueError for roles that make no crew, LogHeld where another process has the
-    conversation, and any other LogError.
+    reports in a turn. Raises ValueError for roles that make no crew and for a conversation that is open in this process
+    already, LogHeld where another process has it, and any other LogError.
     """
     check(roles)
     log = await _claimed(store, log_name(name, cwd))
+    if log in _OPEN:
+        raise ValueError(f"the crew {name!r} is open already")
+    _OPEN.add(log)
     try:
         with single_errors():
             async with anyio.create_task_group() as tasks:

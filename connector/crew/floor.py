@@ -213,6 +213,8 @@ class OpenFloor:
             cut = "slow", f"it took longer than {work.role.seconds:g} s"
         forgets = work.session is not None and work.session.vendor.quirks.forgets
         entry = {"role": work.role.name, **outcome(work.turn, failure, cut, forgets=forgets), **work.usage}
+        if work.session is not None:  # the secrets of one agent are no other's to know
+            entry = work.session.record.without_secrets(entry)
         return self._written(entry if work.ask is None else {**entry, "ask": work.ask})
 
     # ── what is written ─────────────────────────────────────────────────────────────────────────────────────────────

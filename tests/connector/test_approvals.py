@@ -10,9 +10,10 @@ from typing import Any
 import anyio
 import pytest
 
+from acp_wire.schema.tool_calls import ToolCallUpdate
 from connector import Client, Command, Limits, Session, Turn, launch
 from connector.approvals import Approvals, Question
-from connector.permissions import Answer
+from connector.permissions import Act, Answer
 
 ASKS = Path(__file__).parents[2] / "fixtures" / "agents" / "asks.py"
 OPTIONS = [
@@ -122,3 +123,14 @@ async def test_what_the_agent_does_without_asking_is_asked_as_well(tmp_path: Pat
         await turn.ended()
         assert (tmp_path / "a.txt").read_text() == "x"
         assert [(entry["paths"], entry["who"]) for entry in it.entries("decided")] == [([path], "A")]
+
+
+async def test_a_question_that_could_not_be_shown_waits_for_nobody() -> None:
+    def broken(question: Question) -> None:
+        if approvals.pending:
+            raise RuntimeError("no screen")
+
+    approvals = Approvals(on_change=broken)
+    with pytest.raises(RuntimeError):
+        await approvals(Act("edit", (), (), "s", "Edit", (), ToolCallUpdate(toolCallId="t")))
+    assert approvals.pending == []

@@ -162,3 +162,19 @@ async def test_a_sign_in_that_is_asked_for_at_the_first_prompt_costs_no_system_p
             with pytest.raises(SignInNeeded):
                 await session.prompt("first")
             assert (await session.prompt("second")).text == "Be brief.\nsecond"
+
+
+async def test_one_conversation_of_a_supervised_agent_leaves_its_restart_to_the_supervisor(tmp_path: Path) -> None:
+    with anyio.fail_after(10):
+        async with mortal(tmp_path, restarts=Restarts(delay=0.2, stable=100)) as it:
+            connector = it.agent.connector
+            await it.agent.reached("ready")
+            assert await connector.execute("say one") == "one"
+            for number in (2, 3):
+                it.kill()
+                await it.agent.reached("backoff")
+                assert await connector.execute(f"say {number}") == str(number)
+                assert len(it.starts()) == number
+            await it.agent.stop()
+            it.agent.start()
+            assert await connector.execute("say again") == "again"

@@ -3,7 +3,7 @@
 import contextlib
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Mocks:
     place: Path
     scripts: dict[str, str]
     more: dict[str, dict[str, Any]]
+    env: dict[str, str] = field(default_factory=dict)
 
     @property
     def roles(self) -> list[Role]:
@@ -50,7 +51,7 @@ class Mocks:
             self._file(name, "script").write_text(script.replace("$name", name))
             options = [word for kind in ("heard", "store") for word in (f"--{kind}", str(self._file(name, kind)))]
             row = testing.mock_agent(like, self._file(name, "script"), options)
-            row = replace(row, env={**row.env, **MEASURED})
+            row = replace(row, env={**row.env, **MEASURED, **self.env})
             supervisor.add(name, row, Client(), cwd=str(self.place), limits=QUICK)
 
     def _lines(self, role: str) -> list[Any]:
@@ -67,10 +68,11 @@ async def crew_of(
     *,
     store: Store | None = None,
     roles: dict[str, dict[str, Any]] | None = None,
+    env: dict[str, str] | None = None,
     **more: Any,
 ) -> AsyncIterator[tuple[Crew, Mocks]]:
     """A crew whose roles do what their scripts say; `roles` is what else the roles are, `more` goes to `open_crew`."""
-    mocks, store = Mocks(place, scripts, roles or {}), store or MemoryStore()
+    mocks, store = Mocks(place, scripts, roles or {}, env or {}), store or MemoryStore()
     with anyio.fail_after(30):
         async with (
             mocks.agents(store) as agents,

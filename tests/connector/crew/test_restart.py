@@ -142,3 +142,21 @@ async def test_others_may_read_a_conversation_that_is_somebodys_but_not_take_it(
         with pytest.raises(LogHeld):
             async with open_crew(crew._sessions, reader, "chat", [*crew.roles.values()], cwd=str(tmp_path)):
                 pass
+
+
+async def test_a_conversation_is_open_once_in_a_process(tmp_path: Path) -> None:
+    store = MemoryStore()
+    async with crew_of(tmp_path, SCRIPTS, store=store) as (crew, _):
+        with pytest.raises(ValueError, match="is open already"):
+            async with open_crew(crew._sessions, store, "chat", [*crew.roles.values()], cwd=str(tmp_path)):
+                pass
+        assert await crew.say("One.").ended() == "done"
+    async with crew_of(tmp_path, SCRIPTS, store=store) as (crew, _):
+        assert len(crew.log()) == 3
+
+
+async def test_what_is_secret_of_one_agent_reaches_neither_the_conversation_nor_the_others(tmp_path: Path) -> None:
+    scripts = {"Ann": "=== turn\nsay: It is secret-of-ann.\n", "Bob": COUNTING}
+    async with crew_of(tmp_path, scripts, env={"ANNS_TOKEN": "secret-of-ann"}) as (crew, mocks):
+        assert [reply.text async for reply in crew.say("One.")] == ["It is [redacted].", "Bob-1."]
+        assert "secret-of-ann" not in str([entry for _, entry in crew._log.read()] + mocks.heard("Bob"))
