@@ -8,6 +8,9 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install -qq --require-hashes
 NODE := tests/e2e/node
+# How many processes run the tests, a file in one of them each: make test JOBS=0 runs all in the one that reports.
+JOBS ?= auto
+SHARED := -n $(JOBS) --maxprocesses=4 --dist=loadfile
 
 # A checkout that was moved, or whose Python is gone, gets a new environment.
 ifneq ($(shell cat $(VENV)/.home 2>/dev/null && $(PY) -IS -c '' 2>/dev/null && echo sound),$(CURDIR) sound)
@@ -27,11 +30,11 @@ run: runnable ## a whole turn on a throw-away project, in the terminal (OPENAI_A
 test: testable node ## every test, real processes and clients included (COVER=1: with the coverage gate)
 ifdef COVER
 	@$(PY) -m coverage erase
-	@$(PY) -m coverage run -m pytest $(ARGS)
+	@$(PY) -m coverage run -m pytest $(SHARED) $(ARGS)
 	@$(PY) -m coverage combine --quiet
 	@$(PY) tests/tidy/coverage_gate.py
 else
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest $(SHARED) $(ARGS)
 endif
 
 .PHONY: cover

@@ -89,7 +89,7 @@ async def test_an_owner_that_cannot_be_seen_is_followed_when_its_lease_has_run_o
     assert not sign.exists()
 
 
-@pytest.mark.parametrize("named", ["far", f"elsewhere:{ME.pid}"])
+@pytest.mark.parametrize("named", ["far", f"elsewhere:{ME.pid}"], ids=["by its id", "as host and process"])
 async def test_an_owner_that_our_supervisor_knows_to_be_dead_is_followed_at_once(store, named):
     await left_by(store, ELSEWHERE)
     told = JsonlStore(store.directory, takes_over=["somebody", named])

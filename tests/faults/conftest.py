@@ -26,12 +26,9 @@ class Line:
     held: bool
 
 
-TABLE = pytest.StashKey[list[Line]]()
+# A line goes with its test's report, which may come from another process.
+LINE = "fault"
 Record = Callable[[str, str, str, bool], None]
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[TABLE] = []
 
 
 @pytest.fixture
@@ -39,7 +36,7 @@ def record(request: pytest.FixtureRequest) -> Record:
     """`record(row, required, measured, held)` puts a line into the table and fails the test where it was not held."""
 
     def note(row: str, required: str, measured: str, held: bool) -> None:
-        request.config.stash[TABLE].append(Line(row, required, measured, held))
+        request.node.user_properties.append((LINE, (row, required, measured, held)))
         assert held, f"{row}: required {required}; measured {measured}"
 
     return note
@@ -83,15 +80,21 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
     outcome = yield
     report = outcome.get_result()
     marker = item.get_closest_marker("faults")
-    table = item.config.stash[TABLE]
-    if report.failed and marker and not any(line.row in marker.args and not line.held for line in table):
+    if report.failed and marker and not any(line.row in marker.args and not line.held for line in _lines(report)):
         reason = str(report.longrepr.reprcrash.message) if hasattr(report.longrepr, "reprcrash") else "see above"
         for row in marker.args:
-            table.append(Line(row, f"{item.name} holds", f"FAILED: {reason.splitlines()[0][:120]}", False))
+            told = f"FAILED: {reason.splitlines()[0][:120]}"
+            report.user_properties.append((LINE, (row, f"{item.name} holds", told, False)))
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    table = sorted(config.stash.get(TABLE, []), key=lambda line: (line.row[0], int(line.row[1:].split()[0]), line.row))
+def _lines(report: Any) -> list[Line]:
+    return [Line(*told) for name, told in getattr(report, "user_properties", ()) if name == LINE]
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    reports = (report for reports in terminalreporter.stats.values() for report in reports)
+    found = {line for report in reports for line in _lines(report)}
+    table = sorted(found, key=lambda line: (line.row[0], int(line.row[1:].split()[0]), line.row, line.required))
     if not table:
         return
     terminalreporter.section(f"counted faults, {'in full' if FULL else 'a sample (FAULTS=full: all)'}")
