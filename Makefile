@@ -3,7 +3,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-PACKAGES := acp_wire event_log ars_acp connector acp_check ars_cli
+PACKAGES := acp_wire event_log ars_acp connector acp_check ars_gateway ars_cli
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install -qq --require-hashes
@@ -19,12 +19,16 @@ endif
 
 .PHONY: help
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo 'ARGS="..." goes on to the command: make test ARGS="tests/event_log -k torn". PYTHON=... names the Python to use.'
 
 .PHONY: run
 run: runnable ## a whole turn on a throw-away project, in the terminal (OPENAI_API_KEY, OPENAI_BASE_URL, OPENAI_MODEL: with your model)
 	@$(VENV)/bin/ars chat --demo $(ARGS)
+
+.PHONY: run-gateway
+run-gateway: runnable ## the Gateway on ws://127.0.0.1:18789, until Ctrl-C (ARS_GATEWAY_TOKEN, or a token file that it names)
+	@$(VENV)/bin/ars-gateway $(ARGS)
 
 .PHONY: test
 test: testable node ## every test, real processes and clients included (COVER=1: with the coverage gate)

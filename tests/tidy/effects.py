@@ -42,6 +42,8 @@ BOUNDARIES = {
     "ars_acp/__main__.py": 1,
     "ars_acp/mcp_client.py": 1,  # a foreign server's fault, of whatever kind, is that server's
     "ars_cli/__main__.py": 1,
+    "ars_gateway/__main__.py": 1,
+    "ars_gateway/dispatch.py": 2,  # a method's fault, inline or in its task, becomes an error answer
 }
 
 READS_THE_WALL_CLOCK = {

@@ -20,9 +20,12 @@ MAY_IMPORT = {
 HOMES = {
     "openai": "ars_acp/models/",
     "starlette": "ars_gateway/",
+    "uvicorn": "ars_gateway/server.py",
+    "websockets": "ars_gateway/ws.py",
+    "cryptography": "ars_gateway/identity.py",
     "jsonrpcserver": "acp_wire/",
     "jsonschema": "acp_check/v1.py",
-    "structlog": "ars_acp/log.py",
+    "structlog": ("ars_acp/log.py", "ars_gateway/log.py"),
     "redis": "event_log/stores/redis.py",
     "asyncpg": "event_log/stores/postgres.py",
     "mcp": "ars_acp/mcp_client.py",

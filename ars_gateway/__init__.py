@@ -1,0 +1,1 @@
+"""The Gateway: ACP agents behind the Gateway WebSocket protocol v3, for many clients at once."""

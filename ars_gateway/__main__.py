@@ -1,0 +1,80 @@
+"""`ars-gateway`: listens until it is told to end. Exit codes: 0 ended, 1 wrong usage or settings, 2 failed."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from ars_gateway.errors import StartError
+from ars_gateway.settings import PORT, Settings, load
+
+DONE, USAGE, FAILED = 0, 1, 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; its exit code."""
+    try:
+        settings = load(vars(_parser().parse_args(argv)), os.environ)
+    except StartError as error:
+        return _said(error, USAGE)
+    try:
+        import anyio
+
+        anyio.run(_serve, settings)
+    except StartError as error:
+        return _said(error, USAGE)
+    except OSError as error:
+        return _said(error, FAILED)
+    except Exception as error:
+        return _said(f"{type(error).__name__}: {error}", FAILED)
+    return DONE
+
+
+async def _serve(settings: Settings) -> None:
+    import anyio
+
+    from ars_gateway.gateway import Gateway
+    from ars_gateway.log import Redactor, open_log
+    from ars_gateway.server import serving
+
+    redact = Redactor()
+    redact.add(settings.secret)
+    gateway = Gateway(settings, open_log(settings.log_level, settings.log_file, redact))
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with serving(gateway) as addresses:
+            said = [*addresses.urls, *([f"unix:{addresses.socket_path}"] if addresses.socket_path else [])]
+            print(f"ars-gateway listens on {' and '.join(said)}", flush=True)
+            async for _ in signals:
+                break
+
+
+def _said(error: object, code: int) -> int:
+    print(f"ars-gateway: {error}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ars-gateway", description="The Gateway: ACP agents behind the Gateway WebSocket protocol v3."
+    )
+    add = parser.add_argument
+    add("--version", action="version", version=f"%(prog)s {version('ars-acp')}")
+    add("--host", action="append", help="where to listen (default: 127.0.0.1 and ::1); may be repeated")
+    add("--port", help=f"default {PORT}; 0: a free one")
+    add("--allow-remote", action="store_true", help="allow a --host that other machines reach, without encryption")
+    add("--allow-host", action="append", metavar="NAME[:PORT]", help="a further Host header that is ours")
+    add("--allow-origin", action="append", metavar="ORIGIN", help="a further page that may connect: https://name:port")
+    add("--socket", metavar="PATH", help="the Unix socket (default: in the state directory)")
+    add("--no-socket", action="store_true", help="no Unix socket")
+    add("--state-dir", metavar="DIR", help="where everything is kept (0700)")
+    add("--auth", choices=("token", "password"), help="how clients sign in (default: token)")
+    add("--rotate-token", action="store_true", help="make a new token file; ARS_GATEWAY_TOKEN goes before the file")
+    add("--log-level", choices=("debug", "info", "warning", "error"))
+    add("--log-file", metavar="PATH", help="instead of stderr")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,227 @@
+"""The gateway: everything that its parts share, built once and passed on."""
+
+import asyncio
+import platform
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from anyio.abc import TaskGroup
+
+from ars_gateway import devices
+from ars_gateway.auth import Credentials
+from ars_gateway.call import Caller, Method
+from ars_gateway.devices import Devices
+from ars_gateway.errors import RESTART
+from ars_gateway.hub import Hub
+from ars_gateway.index import open_index
+from ars_gateway.limiter import Limiter, Rate
+from ars_gateway.limits import LIMITS, PROTOCOL, Limits
+from ars_gateway.lobby import Lobby
+from ars_gateway.log import Log, Sampled
+from ars_gateway.methods import METHODS
+from ars_gateway.presence import Presence
+from ars_gateway.scopes import ADMIN, EVENTS, READ
+from ars_gateway.settings import Settings
+from ars_gateway.signatures import Signatures
+
+if TYPE_CHECKING:
+    from ars_gateway.connection import Connection
+
+PRESENCE_SECONDS = 1.0  # changes of who is here are told at most this often: a thousand clients may come at once
+Json = dict[str, Any]
+
+
+class Gateway:
+    """Made by `running`. `clock` is monotonic seconds, `now_ms` the wall clock's milliseconds."""
+
+    def __init__(
+        self, settings: Settings, log: Log, limits: Limits = LIMITS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.settings = settings
+        self.log = log
+        self.limits = limits
+        self.clock = clock
+        self.started = clock()
+        self.methods: dict[str, Method] = METHODS
+        self.index = open_index(settings.index_path, [devices.TABLES])
+        self.hub = Hub(limits, log, clock)
+        self.lobby = Lobby(limits, clock)
+        self.limiter = Limiter(clock)
+        self.signatures = Signatures(self.now_ms)
+        self.sampled = Sampled(log, 5, 60, clock)
+        self.credentials = Credentials(settings.auth_mode, settings.credentials())
+        self.devices = Devices(self.index, settings.device_secret(), self.now_ms)
+        self.presence = Presence(_itself(), self.now_ms)
+        self.crypto_loaded = "cryptography.hazmat.primitives.asymmetric.ed25519" in sys.modules
+        self.health_version = 1
+        self._rates: dict[str, Rate] = {}
+        self._tasks: TaskGroup | None = None
+        self._presence_due: asyncio.TimerHandle | None = None
+
+    def now_ms(self) -> int:
+        """The wall clock."""
+        return time.time_ns() // 1_000_000
+
+    @property
+    def state_version(self) -> dict[str, int]:
+        """How often what snapshots show has changed."""
+        return {"presence": self.presence.version, "health": self.health_version}
+
+    def spawn(self, job: Callable[..., Any], *args: Any) -> None:
+        """Starts a task that belongs to the gateway and ends with it."""
+        assert self._tasks is not None, "the gateway runs"
+        self._tasks.start_soon(job, *args)
+
+    def rate(self, method: Method) -> Rate:
+        """The allowance of a method that has one."""
+        assert method.rate is not None, "asked for methods with a rate only"
+        found = self._rates.get(method.name)
+        if found is None:
+            found = self._rates[method.name] = Rate(*method.rate, self.clock)
+        return found
+
+    def health(self) -> Json:
+        """The health summary of the moment."""
+        return {"ok": True, "ts": self.now_ms()}
+
+    def hello(self, caller: Caller) -> Json:
+        """The payload of hello-ok. Of the snapshot a caller sees what its scopes would let it ask for."""
+        reads = caller.has(READ)
+        snapshot: Json = {
+            "presence": self.presence.listed() if reads else [],
+            "health": self.health() if reads else {},
+            "stateVersion": self.state_version,
+            "uptimeMs": round((self.clock() - self.started) * 1000),
+            "sessionDefaults": {
+                "defaultAgentId": "main",
+                "mainKey": "main",
+                "mainSessionKey": "agent:main:main",
+                "scope": "per-sender",
+            },
+        }
+        if caller.has(ADMIN):
+            snapshot["configPath"] = str(self.settings.config_path)
+            snapshot["stateDir"] = str(self.settings.state_dir)
+        auth: Json = {"role": caller.role, "scopes": list(caller.granted)}
+        if caller.device_id is not None:
+            pairing = self.devices.pairing(caller.device_id, caller.role)
+            auth["deviceToken"] = self.devices.token(caller.device_id, caller.role)
+            auth["issuedAtMs"] = pairing.created_ms if pairing else self.now_ms()
+        return {
+            "type": "hello-ok",
+            "protocol": PROTOCOL,
+            "server": {"version": version("ars-acp"), "host": socket.gethostname(), "connId": caller.conn_id},
+            "features": {
+                "methods": [name for name, method in self.methods.items() if method.advertised],
+                "events": [*EVENTS],
+            },
+            "snapshot": snapshot,
+            "auth": auth,
+            "policy": {
+                "maxPayload": self.limits.frame_bytes,
+                "maxBufferedBytes": self.limits.queued_bytes,
+                "tickIntervalMs": round(self.limits.tick_seconds * 1000),
+            },
+        }
+
+    # ── coming and going ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def joined(self, connection: "Connection") -> None:
+        """A connection has got its hello."""
+        caller = connection.caller
+        assert caller is not None, "settled by the handshake"
+        self.hub.joined(connection)
+        peer = connection.peer
+        self.log.info(
+            "gateway.connected",
+            conn=connection.id,
+            client=caller.client["id"],
+            version=caller.client["version"],
+            address=peer.address,
+            agent=peer.user_agent,
+            role=caller.role,
+            scopes=list(caller.granted),
+            device=caller.device_id,
+        )
+        self._present(caller, "connect", peer.shown)
+
+    def left(self, connection: "Connection") -> None:
+        """A connection is over, before its hello or after it."""
+        caller = connection.caller
+        if caller is None or connection.id not in self.hub.connections:
+            return
+        self.hub.left(connection)
+        self.log.info("gateway.disconnected", conn=connection.id)
+        self._present(caller, "disconnect", connection.peer.shown)
+
+    def _present(self, caller: Caller, reason: str, address: str | None) -> None:
+        if self.presence.noted(caller, reason, address):
+            self.presence_changed()
+
+    def presence_changed(self) -> None:
+        """Tells who is here, soon: of several changes the last."""
+        if self._presence_due is None:
+            loop = asyncio.get_running_loop()
+            self._presence_due = loop.call_later(PRESENCE_SECONDS, self._tell_presence)
+
+    def _tell_presence(self) -> None:
+        self._presence_due = None
+        self.hub.broadcast(
+            "presence", {"presence": self.presence.listed()}, droppable=True, state_version=self.state_version
+        )
+
+    async def _beat(self) -> None:
+        while True:
+            await anyio.sleep(self.limits.tick_seconds)
+            self.hub.broadcast("tick", {"ts": self.now_ms()}, droppable=True)
+
+    async def _sweep(self) -> None:
+        while True:
+            await anyio.sleep(self.limits.stalled_seconds / 6)
+            self.hub.sweep()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Gateway"]:
+        """The gateway at work. At the end clients are told, their connections closed, and the index with them."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                tasks.start_soon(self._beat)
+                tasks.start_soon(self._sweep)
+                try:
+                    yield self
+                finally:
+                    self.say_goodbye()
+                    tasks.cancel_scope.cancel()
+        finally:
+            self._tasks = None
+            self.index.close()
+
+    def say_goodbye(self) -> None:
+        """Tells every client that the gateway ends, and closes them. The second time there is nobody left."""
+        if self._presence_due is not None:
+            self._presence_due.cancel()
+        self.hub.broadcast("shutdown", {"reason": "service restart", "restartExpectedMs": None})
+        self.hub.close_all(RESTART, "service restart")
+        self.lobby.close()
+
+
+def _itself() -> Json:
+    host = socket.gethostname()
+    system = f"{platform.system().lower()} {platform.release()}"
+    return {
+        "host": host,
+        "version": version("ars-acp"),
+        "platform": system,
+        "deviceFamily": platform.system(),
+        "modelIdentifier": platform.machine(),
+        "mode": "gateway",
+        "reason": "self",
+        "text": f"Gateway: {host} · mode gateway · reason self",
+    }

@@ -1,0 +1,36 @@
+"""The numbers that bound what a client can cost. One object, so that a test can shrink them."""
+
+from dataclasses import dataclass
+
+PROTOCOL = 3
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bytes, counts and seconds."""
+
+    hello_bytes: int = 64 * 1024  # of one frame, and of all that waits, until hello
+    frame_bytes: int = 524_288  # `policy.maxPayload`
+    queued_bytes: int = 1_572_864  # `policy.maxBufferedBytes`: events that wait for a client
+    queued_frames: int = 1_000
+    stalled_seconds: float = 30  # that a client may take nothing at all while something waits for it
+    tick_seconds: float = 30  # `policy.tickIntervalMs`
+    handshake_seconds: float = 10
+    # Silent sockets before hello: `waiting_sockets` once they had `waiting_grace` seconds, as a whole office that
+    # reconnects at once is no attack; and never more than `waiting_most`. The oldest goes first.
+    waiting_sockets: int = 32
+    waiting_grace: float = 1.0
+    waiting_most: int = 512
+    close_seconds: float = 5  # from our close frame to the end of the socket
+    depth: int = 100  # of nested JSON
+    unauthorised_calls: int = 20
+    unauthorised_seconds: float = 10
+    pings: int = 200  # in ten seconds
+    kept_events: int = 10_000  # that a resume can replay, of all clients together
+    kept_bytes: int = 8 * 1024 * 1024
+    kept_seqs: int = 4_096  # that one connection can resume from
+    kept_connections: int = 1_000  # closed ones
+    kept_seconds: float = 300
+
+
+LIMITS = Limits()

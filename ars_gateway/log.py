@@ -1,0 +1,95 @@
+"""The log: structlog, one JSON object a line, dotted event names, secrets out by value at this one sink.
+
+What strangers say goes through `clean` before it gets here; JSON escapes the rest. `Sampled` keeps a flood short.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, Protocol, TextIO
+
+import structlog
+
+from ars_gateway.limiter import Rate
+
+SHORTEST = 8
+HIDDEN = "[redacted]"
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+class Log(Protocol):
+    """What every part of the gateway tells."""
+
+    def debug(self, event: str, **fields: Any) -> Any: ...
+    def info(self, event: str, **fields: Any) -> Any: ...
+    def warning(self, event: str, **fields: Any) -> Any: ...
+    def error(self, event: str, **fields: Any) -> Any: ...
+
+
+class Redactor:
+    """Knows the secrets of this process. Values under eight characters are too common to search for."""
+
+    def __init__(self) -> None:
+        self._values: set[str] = set()
+
+    def add(self, secret: str) -> None:
+        """From here on `secret` leaves in no line of the log."""
+        if len(secret) >= SHORTEST:
+            self._values.add(secret)
+
+    def __call__(self, text: str) -> str:
+        for value in self._values:
+            text = text.replace(value, HIDDEN)
+        return text
+
+
+class Sink:
+    """Lines to a stream, with the secrets out."""
+
+    def __init__(self, stream: TextIO, redact: Redactor) -> None:
+        self._stream = stream
+        self._redact = redact
+
+    def msg(self, line: str) -> None:
+        """Writes one line."""
+        self._stream.write(self._redact(line) + "\n")
+        self._stream.flush()
+
+    debug = info = warning = error = critical = msg
+
+
+class Sampled:
+    """Of lines that a stranger causes, a few a minute for each name; the rest are counted in the next one."""
+
+    def __init__(self, log: Log, most: int, seconds: float, clock: Callable[[], float]) -> None:
+        self._log = log
+        self._rate = Rate(most, seconds, clock)
+        self._untold: dict[str, int] = {}
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """Tells it, or counts it."""
+        if self._rate.wait(event):
+            self._untold[event] = self._untold.get(event, 0) + 1
+            return
+        if untold := self._untold.pop(event, 0):
+            fields["untold"] = untold
+        self._log.warning(event, **fields)
+
+
+def open_log(level: str, log_file: str | None, redact: Redactor) -> Log:
+    """The program's log on stderr or in `log_file` (0600). Raises `OSError` where that cannot be opened."""
+    stream: TextIO = sys.stderr
+    if log_file is not None:
+        fd = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        stream = os.fdopen(fd, "a", encoding="utf-8", errors="backslashreplace")
+    log: Log = structlog.wrap_logger(
+        Sink(stream, redact),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(default=repr),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+    )
+    return log

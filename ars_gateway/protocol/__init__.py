@@ -1,0 +1,1 @@
+"""The parameters of every method, as data, and what holds a request against them."""

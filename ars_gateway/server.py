@@ -1,0 +1,262 @@
+"""The listening sockets and uvicorn behind them; an upgraded socket goes to `ws.Socket`, without ASGI in between.
+
+Every request is looked at before anything else happens: its Host, the credentials that no address may carry, and for
+an upgrade its Origin.
+"""
+
+import asyncio
+import os
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import anyio
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from ars_gateway import origins
+from ars_gateway.clean import clean
+from ars_gateway.errors import StartError
+from ars_gateway.gateway import Gateway
+from ars_gateway.lobby import Ticket
+from ars_gateway.settings import LOOPBACK, Settings
+from ars_gateway.ws import Socket
+
+BACKLOG = 1024
+END_SECONDS = 5
+HEAD_BYTES = 16 * 1024
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the gateway listens."""
+
+    port: int
+    urls: tuple[str, ...]
+    socket_path: Path | None
+
+
+class Door(H11Protocol):
+    """One accepted socket until it is upgraded, or for the HTTP requests on it."""
+
+    def __init__(self, gateway: Gateway, doors: origins.Doors, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._gateway = gateway
+        self._doors = doors
+        self._unix = False
+        self._address = ""
+        self._ticket: Ticket | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        sock: socket.socket = transport.get_extra_info("socket")
+        self._unix = sock.family == socket.AF_UNIX
+        super().connection_made(transport)
+        if self._unix:
+            if peer_uid(sock) != os.geteuid():
+                self._gateway.sampled.warning("gateway.foreign_user", uid=peer_uid(sock))
+                transport.abort()
+                return
+        else:
+            self._address = transport.get_extra_info("peername")[0]
+        address = origins.UNIX if self._unix else origins.normalised(self._address)
+        self._ticket = self._gateway.lobby.enter(address, self._leave)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._leave_lobby()
+        super().connection_lost(exc)
+
+    def _leave(self, why: str) -> None:
+        self._ticket = None
+        self.transport.abort()
+
+    def _leave_lobby(self) -> None:
+        if self._ticket is not None:
+            self._gateway.lobby.left(self._ticket)
+            self._ticket = None
+
+    def _should_upgrade(self) -> bool:
+        """Called once a request's head is whole: whether it becomes a WebSocket. One that may not come in is answered
+        by an application that says so."""
+        upgrade = self._get_upgrade() == b"websocket"
+        if (refusal := self._refusal(upgrade)) is not None:
+            self.app = refusal
+            return False
+        if not upgrade:
+            self._leave_lobby()
+        return upgrade
+
+    def _refusal(self, upgrade: bool) -> App | None:
+        hosts = origins.header(self.headers, b"host")
+        if not self._doors.host_is_ours(hosts, self._unix):
+            return self._refused(421, "host", b",".join(hosts), "ars-gateway --allow-host NAME:PORT")
+        if origins.carries_credential(self.scope["query_string"]):
+            return self._refused(400, "query", b"", "credentials are sent in the first frame, never in an address")
+        found = origins.header(self.headers, b"origin")
+        if upgrade and not self._doors.origin_is_ours(found):
+            return self._refused(403, "origin", b",".join(found), "ars-gateway --allow-origin SCHEME://NAME:PORT")
+        return None
+
+    def _refused(self, status: int, what: str, value: bytes, cure: str) -> App:
+        said = clean(value.decode("latin-1"))
+        self._gateway.sampled.warning("gateway.refused", what=what, value=said, status=status)
+        return refusing(status, f"{what} {said!r} is not let in ({cure})\n" if said else f"{what}: {cure}\n")
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        transport = self.transport
+        self.connections.discard(self)
+        self._unset_keepalive_if_required()
+        peer = origins.peer_of(self._address, self._unix, self.headers)
+        ticket, self._ticket = self._ticket, None
+        if ticket is None:  # thrown out of the lobby in this very turn
+            return
+        upgraded = Socket(self._gateway, peer, ticket, cast("set[Any]", self.connections))
+        transport.set_protocol(upgraded)
+        early, _ = self.conn.trailing_data
+        if upgraded.accept(transport, event.target.decode("ascii"), self.headers) and early:
+            upgraded.data_received(early)
+
+
+def refusing(status: int, text: str) -> App:
+    """An ASGI application that refuses, and ends the connection."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": text.encode()})
+
+    return app
+
+
+def peer_uid(sock: socket.socket) -> int:
+    """Whose process is at the other end of a Unix socket."""
+    if hasattr(socket, "SO_PEERCRED"):
+        _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+        return int(uid)
+    # macOS: LOCAL_PEERCRED (1) at level 0 gives struct xucred: version, uid, groups.
+    return int(struct.unpack("2I", sock.getsockopt(0, 1, 8))[1])
+
+
+# ── listening ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def bound(settings: Settings) -> list[socket.socket]:
+    """Sockets on every address of the settings, on one port. Raises `OSError` or `StartError`."""
+    found: list[socket.socket] = []
+    try:
+        port = settings.port
+        for host in settings.hosts:
+            try:
+                sock = _bound_tcp(host, port)
+            except OSError:
+                # A machine without IPv6 has no ::1; where it was asked for by name, that is an error.
+                if settings.hosts == LOOPBACK and found:
+                    continue
+                raise
+            found.append(sock)
+            port = sock.getsockname()[1]
+        if settings.socket_path is not None:
+            found.append(_bound_unix(settings.socket_path))
+    except BaseException:
+        for sock in found:
+            sock.close()
+        raise
+    return found
+
+
+def _bound_tcp(host: str, port: int) -> socket.socket:
+    family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    sock = socket.socket(family, kind, proto)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _bound_unix(path: Path) -> socket.socket:
+    if path.is_socket():
+        with socket.socket(socket.AF_UNIX) as probe, suppress(ConnectionRefusedError, FileNotFoundError):
+            probe.connect(str(path))
+            raise StartError(f"a gateway is already listening on {path}")
+        path.unlink(missing_ok=True)
+    sock = socket.socket(socket.AF_UNIX)
+    before = os.umask(0o177)
+    try:
+        sock.bind(str(path))
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    finally:
+        os.umask(before)
+    return sock
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: who runs the gateway says when it ends."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.begun = anyio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.begun.set()
+
+
+@asynccontextmanager
+async def serving(gateway: Gateway) -> AsyncIterator[Addresses]:
+    """The gateway, listening. At the end clients are told and the sockets closed. Raises as `bound` does."""
+    from ars_gateway.app import make_app
+
+    settings = gateway.settings
+    sockets = bound(settings)
+    tcp = [sock.getsockname()[:2] for sock in sockets if sock.family != socket.AF_UNIX]
+    port: int = tcp[0][1]
+    own = frozenset(f"{_in_url(host)}:{port}" for host, _ in tcp)
+    doors = origins.Doors(frozenset({port}), settings.allowed_hosts | own, settings.allowed_origins)
+    config = uvicorn.Config(
+        make_app(),
+        http=cast("Any", partial(Door, gateway, doors)),
+        ws=cast("Any", Socket),
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        h11_max_incomplete_event_size=HEAD_BYTES,
+        timeout_graceful_shutdown=END_SECONDS,
+    )
+    server = _Server(config)
+    async with gateway.running(), anyio.create_task_group() as tasks:
+        tasks.start_soon(server.serve, sockets)
+        await server.begun.wait()
+        try:
+            urls = tuple(f"ws://{_in_url(host)}:{port}" for host, _ in tcp)
+            yield Addresses(port, urls, settings.socket_path)
+        finally:
+            gateway.say_goodbye()
+            server.should_exit = True
+    if settings.socket_path is not None:
+        settings.socket_path.unlink(missing_ok=True)
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,197 @@
+"""Settings of a start, the only reader of the environment's values, and the files that hold what must stay secret.
+
+What is not given on the command line comes from `ARS_GATEWAY_<NAME>`. All that the gateway keeps lies in one directory
+(0700); secrets there are files of 0600 that are ours, or the gateway does not start.
+"""
+
+import os
+import secrets
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+
+from ars_gateway import origins
+from ars_gateway.auth import OWNER, Credential, digest
+from ars_gateway.errors import StartError
+
+PORT = 18789
+LOOPBACK = ("127.0.0.1", "::1")
+SHORTEST_SECRET = 16
+LONGEST_SOCKET_PATH = 100
+TOKEN_FILE, DEVICE_SECRET_FILE, SOCKET_FILE, INDEX_FILE, CONFIG_FILE = (
+    "gateway.token",
+    "device.secret",
+    "gateway.sock",
+    "index.sqlite",
+    "config.json",
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One start of the gateway. `secret` is the token, or the password where `auth_mode` says so."""
+
+    state_dir: Path
+    secret: str = field(repr=False)
+    auth_mode: Literal["token", "password"] = "token"
+    hosts: tuple[str, ...] = LOOPBACK
+    port: int = PORT
+    socket_path: Path | None = None
+    allowed_hosts: frozenset[str] = frozenset()
+    allowed_origins: frozenset[str] = frozenset()
+    log_level: str = "info"
+    log_file: str | None = None
+
+    @property
+    def index_path(self) -> Path:
+        return self.state_dir / INDEX_FILE
+
+    @property
+    def config_path(self) -> Path:
+        return self.state_dir / CONFIG_FILE
+
+    def credentials(self) -> tuple[Credential, ...]:
+        """The shared secrets that let in."""
+        return (Credential(OWNER, digest(self.secret)),)
+
+    def device_secret(self) -> bytes:
+        """What device tokens are derived from; made when it is first needed."""
+        return kept_secret(self.state_dir / DEVICE_SECRET_FILE).encode()
+
+
+def load(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+    """The settings of one start. Raises `StartError`, whose text says what to change."""
+
+    def value(name: str) -> Any:
+        found = given.get(name)
+        return environ.get(f"ARS_GATEWAY_{name.upper()}") if found in (None, [], ()) else found
+
+    state_dir = private_dir(Path(value("state_dir") or platformdirs.user_state_path("ars-gateway")))
+    hosts = tuple(given.get("host") or _split(environ.get("ARS_GATEWAY_HOST"))) or LOOPBACK
+    if not given.get("allow_remote") and not all(host == "localhost" or origins.is_loopback(host) for host in hosts):
+        raise StartError(
+            f"{', '.join(hosts)} can be reached from other machines, and what is said there is not encrypted:"
+            " give --allow-remote as well where that is meant, or put a proxy with TLS in front"
+        )
+    mode = _auth_mode(value("auth"))
+    try:
+        allowed_hosts = origins.listed(_split(value("allow_host")), origins.as_host)
+        allowed_origins = origins.listed(_split(value("allow_origin")), origins.as_origin)
+    except ValueError as error:
+        raise StartError(f"{error}: a host is name[:port], an origin is http(s)://name[:port]") from None
+    port = _port(value("port"))
+    return Settings(
+        state_dir=state_dir,
+        secret=_secret(mode, given, environ, state_dir),
+        auth_mode=mode,
+        hosts=hosts,
+        port=port,
+        socket_path=_socket_path(given, value("socket"), state_dir),
+        allowed_hosts=allowed_hosts,
+        allowed_origins=allowed_origins,
+        log_level=value("log_level") or "info",
+        log_file=value("log_file"),
+    )
+
+
+def _auth_mode(value: str | None) -> Literal["token", "password"]:
+    if value in (None, "token"):
+        return "token"
+    if value == "password":
+        return "password"
+    raise StartError(f"{value}: sign-in is by token or by password, never without one")
+
+
+def _secret(mode: str, given: Mapping[str, Any], environ: Mapping[str, str], state_dir: Path) -> str:
+    name = f"ARS_GATEWAY_{mode.upper()}"
+    said = environ.get(name)
+    if said is None:
+        if mode == "password":
+            raise StartError("the password is read from ARS_GATEWAY_PASSWORD, which is not set")
+        return kept_secret(state_dir / TOKEN_FILE, renew=bool(given.get("rotate_token")))
+    if len(said) < SHORTEST_SECRET:
+        raise StartError(f"{name} is too short: {SHORTEST_SECRET} characters or more, better 43 random ones")
+    return said
+
+
+def _socket_path(given: Mapping[str, Any], value: str | None, state_dir: Path) -> Path | None:
+    if given.get("no_socket"):
+        return None
+    path = Path(value) if value else state_dir / SOCKET_FILE
+    if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+        raise StartError(f"{path} is too long for a Unix socket: name a shorter one with --socket, or give --no-socket")
+    return path
+
+
+def _port(value: Any) -> int:
+    try:
+        port = PORT if value is None else int(value)
+    except ValueError:
+        port = -1
+    if not 0 <= port <= 65535:
+        raise StartError(f"{value} is no port")
+    return port
+
+
+def _split(value: Any) -> list[str]:
+    if value is None:
+        return []
+    words = value.split(",") if isinstance(value, str) else value
+    return [word.strip() for word in words if word.strip()]
+
+
+# ── the directory and its secrets ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def private_dir(path: Path) -> Path:
+    """The directory, made as 0700 where it lacks. Raises `StartError` where others may enter it."""
+    try:
+        path.mkdir(parents=True, mode=0o700, exist_ok=True)
+        found = path.stat()
+    except OSError as error:
+        raise StartError(f"{path}: {error.strerror}") from None
+    if found.st_uid != os.geteuid():
+        raise StartError(f"{path} belongs to somebody else")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise StartError(f"{path} is open to others: chmod 700 it")
+    return path
+
+
+def kept_secret(path: Path, renew: bool = False) -> str:
+    """The secret in this file (0600), made at random where there is none or `renew` asks for another one.
+
+    Raises `StartError` where the file is not ours alone.
+    """
+    if renew:
+        path.unlink(missing_ok=True)
+    try:
+        fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except FileExistsError:
+        return _read_secret(path)
+    except OSError as error:
+        raise StartError(f"{path}: {error.strerror}") from None
+    with os.fdopen(fd, "w") as file:
+        os.fchmod(fd, 0o600)
+        file.write(secret := secrets.token_urlsafe(32))
+    return secret
+
+
+def _read_secret(path: Path) -> str:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError as error:
+        raise StartError(f"{path}: {error.strerror}") from None
+    with os.fdopen(fd) as file:
+        found = os.fstat(fd)
+        if found.st_uid != os.geteuid() or not stat.S_ISREG(found.st_mode):
+            raise StartError(f"{path} belongs to somebody else, or is no file")
+        if stat.S_IMODE(found.st_mode) & 0o077:
+            raise StartError(f"{path} can be read by others: chmod 600 it, and have a new one made (--rotate-token)")
+        secret = file.read().strip()
+    if len(secret) < SHORTEST_SECRET:
+        raise StartError(f"{path} holds no secret: remove it, and a new one is made")
+    return secret
