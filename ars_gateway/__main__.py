@@ -71,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--state-dir", metavar="DIR", help="where everything is kept (0700)")
     add("--auth", choices=("token", "password"), help="how clients sign in (default: token)")
     add("--rotate-token", action="store_true", help="make a new token file; ARS_GATEWAY_TOKEN goes before the file")
+    add("--agent", metavar="AGENT", help="the main agent: a vendor's name or a command line (default: ars)")
+    add("--workspace", metavar="DIR", help="where agents work (default: in the state directory)")
+    add("--store", metavar="URL", help="where transcripts are kept (default: files in the state directory)")
     add("--log-level", choices=("debug", "info", "warning", "error"))
     add("--log-file", metavar="PATH", help="instead of stderr")
     return parser

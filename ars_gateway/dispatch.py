@@ -46,7 +46,7 @@ def request(connection: "Connection", frame: dict[str, Any]) -> None:
     try:
         connection.answer(call.id, method.handler(call, params if isinstance(params, dict) else {}))
     except MethodError as error:
-        connection.refuse(call.id, error)
+        connection.refuse(call.id, error, error.payload)
     except Exception as error:
         _failed(call, method, error)
 
@@ -59,7 +59,7 @@ async def _run(method: Method, call: Call, params: Any) -> None:
             answer = await method.handler(call, params if isinstance(params, dict) else {})
             call.connection.answer(call.id, answer)
     except MethodError as error:
-        call.connection.refuse(call.id, error)
+        call.connection.refuse(call.id, error, error.payload)
     except Exception as error:
         _failed(call, method, error)
     finally:

@@ -26,7 +26,8 @@ class StartError(GatewayError):
 
 
 class MethodError(GatewayError):
-    """A request's answer is this error. `retry_after_ms` is set where waiting helps; `details` is any JSON."""
+    """A request's answer is this error. `retry_after_ms` is set where waiting helps; `details` is any JSON, `payload`
+    what the answer says besides."""
 
     def __init__(
         self,
@@ -35,6 +36,7 @@ class MethodError(GatewayError):
         details: Any = None,
         retryable: bool | None = None,
         retry_after_ms: int | None = None,
+        payload: Any = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -42,6 +44,7 @@ class MethodError(GatewayError):
         self.details = details
         self.retryable = retryable
         self.retry_after_ms = retry_after_ms
+        self.payload = payload
 
     def shape(self) -> dict[str, Any]:
         """The `error` of a res frame; what is not known is left out."""

@@ -18,6 +18,7 @@ from ars_gateway.auth import Credentials
 from ars_gateway.call import Caller, Method
 from ars_gateway.devices import Devices
 from ars_gateway.errors import RESTART
+from ars_gateway.frames import Event
 from ars_gateway.hub import Hub
 from ars_gateway.index import open_index
 from ars_gateway.limiter import Limiter, Rate
@@ -29,6 +30,7 @@ from ars_gateway.presence import Presence
 from ars_gateway.scopes import ADMIN, EVENTS, READ
 from ars_gateway.settings import Settings
 from ars_gateway.signatures import Signatures
+from ars_gateway.talks import Talks
 
 if TYPE_CHECKING:
     from ars_gateway.connection import Connection
@@ -58,6 +60,7 @@ class Gateway:
         self.credentials = Credentials(settings.auth_mode, settings.credentials())
         self.devices = Devices(self.index, settings.device_secret(), self.now_ms)
         self.presence = Presence(_itself(), self.now_ms)
+        self.talks = Talks(self)
         self.crypto_loaded = "cryptography.hazmat.primitives.asymmetric.ed25519" in sys.modules
         self.health_version = 1
         self._rates: dict[str, Rate] = {}
@@ -150,6 +153,8 @@ class Gateway:
             device=caller.device_id,
         )
         self._present(caller, "connect", peer.shown)
+        for name, payload in self.talks.for_newcomer(caller):
+            connection.deliver(Event(name, payload, EVENTS[name], False, None, None))
 
     def left(self, connection: "Connection") -> None:
         """A connection is over, before its hello or after it."""
@@ -195,9 +200,12 @@ class Gateway:
                 tasks.start_soon(self._beat)
                 tasks.start_soon(self._sweep)
                 try:
-                    yield self
+                    async with self.talks.running():
+                        try:
+                            yield self
+                        finally:
+                            self.say_goodbye()
                 finally:
-                    self.say_goodbye()
                     tasks.cancel_scope.cancel()
         finally:
             self._tasks = None
@@ -208,6 +216,7 @@ class Gateway:
         if self._presence_due is not None:
             self._presence_due.cancel()
         self.hub.broadcast("shutdown", {"reason": "service restart", "restartExpectedMs": None})
+        self.talks.stop()
         self.hub.close_all(RESTART, "service restart")
         self.lobby.close()
 

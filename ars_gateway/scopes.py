@@ -26,6 +26,8 @@ EVENTS: dict[str, str | None] = {
     "device.pair.resolved": PAIRING,
     "exec.approval.requested": APPROVALS,
     "exec.approval.resolved": APPROVALS,
+    "_ars.elicitation.requested": WRITE,
+    "_ars.elicitation.resolved": WRITE,
 }
 # What the guide calls some of them, for clients that name these in `caps`.
 GUIDE_NAMES = {"agent": "agent.event", "chat": "chat.event"}

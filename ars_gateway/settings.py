@@ -29,6 +29,7 @@ TOKEN_FILE, DEVICE_SECRET_FILE, SOCKET_FILE, INDEX_FILE, CONFIG_FILE = (
     "index.sqlite",
     "config.json",
 )
+WORKSPACE, TRANSCRIPTS = "workspace", "transcripts"
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,25 @@ class Settings:
     socket_path: Path | None = None
     allowed_hosts: frozenset[str] = frozenset()
     allowed_origins: frozenset[str] = frozenset()
+    # The main agent, a vendor's name or a command line; where agents work, and where transcripts are kept.
+    agent: str = "ars"
+    workspace_path: Path | None = None
+    store_url: str | None = None
     log_level: str = "info"
     log_file: str | None = None
 
     @property
     def index_path(self) -> Path:
         return self.state_dir / INDEX_FILE
+
+    @property
+    def workspace(self) -> Path:
+        return self.workspace_path or self.state_dir / WORKSPACE
+
+    @property
+    def store(self) -> str:
+        """The store of transcripts, as `event_log.open_store` takes it."""
+        return self.store_url or f"jsonl:{self.state_dir / TRANSCRIPTS}"
 
     @property
     def config_path(self) -> Path:
@@ -93,6 +107,9 @@ def load(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
         socket_path=_socket_path(given, value("socket"), state_dir),
         allowed_hosts=allowed_hosts,
         allowed_origins=allowed_origins,
+        agent=value("agent") or "ars",
+        workspace_path=_workspace(value("workspace")),
+        store_url=value("store"),
         log_level=value("log_level") or "info",
         log_file=value("log_file"),
     )
@@ -124,6 +141,15 @@ def _socket_path(given: Mapping[str, Any], value: str | None, state_dir: Path) -
     path = Path(value) if value else state_dir / SOCKET_FILE
     if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
         raise StartError(f"{path} is too long for a Unix socket: name a shorter one with --socket, or give --no-socket")
+    return path
+
+
+def _workspace(value: str | None) -> Path | None:
+    if value is None:
+        return None
+    path = Path(value).expanduser().resolve()
+    if not path.is_dir():
+        raise StartError(f"{value} is no directory: agents work in one (--workspace)")
     return path
 
 

@@ -1,9 +1,9 @@
 """The table of methods: what is served, to whom, by which function. What is not here is unknown."""
 
 from ars_gateway.call import NODE, Method
-from ars_gateway.methods import devices, later, presence
+from ars_gateway.methods import agent, approvals, chat, devices, later, presence, sessions, usage
 from ars_gateway.methods.resume import resume
-from ars_gateway.scopes import ADMIN, APPROVALS, PAIRING, READ, WRITE
+from ars_gateway.scopes import ADMIN, PAIRING, READ, WRITE
 
 __all__ = ["METHODS"]
 
@@ -26,20 +26,23 @@ _ROWS = [
     Method("device.pair.reject", PAIRING, devices.pair_reject),
     Method("device.token.rotate", PAIRING, devices.token_rotate),
     Method("device.token.revoke", PAIRING, devices.token_revoke),
+    *agent.METHODS,
+    *chat.METHODS,
+    *sessions.METHODS,
+    *usage.METHODS,
+    *approvals.METHODS,
     # of a later time: their scopes hold already
     *_later(
         READ,
-        *("health", "status", "logs.tail", "channels.status", "usage.status", "usage.cost", "models.list"),
-        *("agents.list", "agent.identity.get", "sessions.list", "sessions.preview", "chat.history"),
+        *("health", "status", "logs.tail", "channels.status"),
         *("tts.status", "tts.providers", "voicewake.get", "skills.status", "node.list", "node.describe"),
         *("cron.list", "cron.status", "cron.runs"),
     ),
     *_later(
         WRITE,
-        *("agent", "agent.wait", "chat.send", "chat.abort", "send", "wake", "talk.mode", "voicewake.set"),
+        *("send", "wake", "talk.mode", "voicewake.set"),
         *("tts.enable", "tts.disable", "tts.convert", "tts.setProvider", "node.invoke"),
     ),
-    *_later(APPROVALS, "exec.approval.request", "exec.approval.resolve"),
     *_later(
         PAIRING,
         *("node.pair.request", "node.pair.list", "node.pair.approve", "node.pair.reject", "node.pair.verify"),
@@ -48,8 +51,7 @@ _ROWS = [
     *_later(
         ADMIN,
         *("config.get", "config.set", "config.patch", "config.apply", "config.schema", "channels.logout"),
-        *("sessions.resolve", "sessions.patch", "sessions.reset", "sessions.delete", "sessions.compact"),
-        *("chat.inject", "exec.approvals.get", "exec.approvals.set"),
+        *("exec.approvals.get", "exec.approvals.set"),
         *("exec.approvals.node.get", "exec.approvals.node.set", "skills.install", "skills.update", "update.run"),
         *("wizard.start", "wizard.next", "wizard.cancel", "wizard.status", "cron.add", "cron.update"),
         *("cron.remove", "cron.run", "poll", "web.login.start", "web.login.wait"),

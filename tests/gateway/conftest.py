@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sniffio
 
 from ars_gateway.gateway import Gateway
 from ars_gateway.limits import LIMITS, Limits
@@ -83,6 +84,8 @@ def start(tmp_path: Path) -> Start:
         state.mkdir(mode=0o700, exist_ok=True)
         settings = Settings(**({"state_dir": state, "secret": TOKEN, "port": 0} | chosen))
         log = Told()
+        # As `anyio.run` does it: what a socket's callback starts is started in asyncio, though no task runs then.
+        sniffio.current_async_library_cvar.set("asyncio")
         gateway = Gateway(settings, log, limits, **({} if clock is None else {"clock": clock}))
         if methods:
             gateway.methods = {**gateway.methods, **{row.name: row for row in methods}}

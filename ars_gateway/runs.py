@@ -1,0 +1,369 @@
+"""Runs: a prompt on its way through an agent's session, from the client that sent it to all that may see it.
+
+A run belongs to the gateway, not to the connection that began it: it goes on when that leaves, and how it has ended is
+in the ledger before anybody is told. The runs of a session follow each other in the order in which they came.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import anyio
+import anyio.abc
+
+from ars_gateway import failures, history, rooms
+from ars_gateway.choices import choose_model, choose_thinking
+from ars_gateway.ledger import Entry, Ledger, State, now
+from ars_gateway.rooms import Room, Rooms
+from ars_gateway.spending import Spending
+from ars_gateway.story import Story
+from connector import ConnectorError, Session, Turn
+
+Json = dict[str, Any]
+Audience = Literal["all", "tools"]
+
+DELTA_SECONDS = 0.15
+# Where a run was cut short by our own end, as its `stopReason` has it.
+RESTART = "restart"
+
+
+class Tell(Protocol):
+    """How clients are told of a run."""
+
+    def __call__(self, event: str, payload: Json, *, principal: str, droppable: bool, audience: Audience) -> None: ...
+
+
+class Agents(Protocol):
+    """Where sessions come from."""
+
+    async def session(self, room: Room) -> Session:
+        """The agent's session behind a room, ready for a prompt. Raises `ConnectorError`."""
+
+
+@dataclass
+class Order:
+    """What is to be run. `key` is the session's as the client wrote it; `seconds` None is no limit of ours."""
+
+    principal: str
+    id: str
+    method: str
+    body: bytes
+    room: Room
+    key: str
+    blocks: list[Json]
+    thinking: str | None = None
+    seconds: float | None = None
+    surface: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The prompt's text."""
+        return "\n".join(block.get("text", "") for block in self.blocks if block.get("type") == "text")
+
+
+@dataclass(eq=False)
+class Run:
+    """One run as it stands. `seq` numbers its events; what a client cannot see leaves a hole."""
+
+    order: Order
+    entry: Entry
+    story: Story = field(default_factory=Story)
+    seq: int = 0
+    turn: Turn | None = None
+    session: Session | None = None
+    # It has its end; and: its agent is not at it any more.
+    over: anyio.Event = field(default_factory=anyio.Event)
+    quiet: anyio.Event = field(default_factory=anyio.Event)
+    shown: str = ""
+    shown_at: float = float("-inf")
+    timer: asyncio.TimerHandle | None = None
+
+    def settled(self) -> bool:
+        """Whether it has its end."""
+        return self.entry.state != "open"
+
+
+class Runs:
+    """The runs that there are, and those that were."""
+
+    def __init__(
+        self,
+        tasks: anyio.abc.TaskGroup,
+        ledger: Ledger,
+        rooms: Rooms,
+        spending: Spending,
+        agents: Agents,
+        tell: Tell,
+    ) -> None:
+        self.live: dict[tuple[str, str], Run] = {}
+        self._tasks = tasks
+        self._ledger = ledger
+        self._rooms = rooms
+        self._spending = spending
+        self._agents = agents
+        self._tell = tell
+        self._turns: dict[str, anyio.Lock] = {}
+        self._expected: dict[tuple[str, str], list[anyio.Event]] = defaultdict(list)
+        self._closing = False
+
+    # ── beginning, waiting, ending ──────────────────────────────────────────────────────────────────────────────────
+
+    def start(self, order: Order) -> tuple[Run | None, Entry, bool]:
+        """Begins a run, or finds the one that has its key: its entry in the ledger, the run where it goes on, and
+        whether it is new.
+
+        Raises `OtherBody`, and `ConnectorError` where nothing can be begun any more.
+        """
+        if self._closing:
+            raise ConnectorError(order.room.agent, "the gateway is being restarted")
+        entry = Entry(
+            order.principal, order.id, order.method, order.body, key=order.room.key, session_id=order.room.session_id
+        )
+        if (known := self._ledger.enter(entry)) is not None:
+            live = self.live.get((order.principal, order.id))
+            return live, live.entry if live is not None else known, False
+        run = Run(order, entry)
+        self.live[order.principal, order.id] = run
+        for waiter in self._expected.pop((order.principal, order.id), ()):
+            waiter.set()
+        self._note_start(order)
+        self._tasks.start_soon(self._carry_out, run)
+        return run, entry, True
+
+    def find(self, principal: str, run: str) -> Run | Entry | None:
+        """A run that goes on, or how it has ended."""
+        return self.live.get((principal, run)) or self._ledger.find(principal, run)
+
+    async def wait(self, principal: str, run: str, seconds: float) -> Entry | None:
+        """How a run has ended, at the latest after `seconds`: None where it has not by then, and for an unknown one."""
+        with anyio.move_on_after(seconds):
+            if (found := self.find(principal, run)) is None:
+                begun = anyio.Event()
+                self._expected[principal, run].append(begun)
+                try:
+                    await begun.wait()
+                finally:
+                    self._forget_waiter((principal, run), begun)
+                found = self.find(principal, run)
+            if isinstance(found, Run):
+                await found.over.wait()
+        found = self.find(principal, run)
+        return found if isinstance(found, Entry) and found.state != "open" else None
+
+    def of(self, room: Room) -> list[Run]:
+        """The runs of a session that are not over, in the order in which they came."""
+        return [run for run in self.live.values() if run.order.room is room]
+
+    def abort(self, runs: Iterable[Run], reason: str) -> list[str]:
+        """Ends runs at once, those that wait too, and returns their ids. What an agent still says is not shown."""
+        aborted = []
+        for run in list(runs):
+            if self._settle(run, "timeout" if reason == "timeout" else "aborted", {"stopReason": reason}):
+                aborted.append(run.order.id)
+                if run.session is not None:
+                    run.session.cancel()
+        return aborted
+
+    async def settle_left_open(self, partial: Callable[[Entry], Awaitable[str]]) -> int:
+        """Settles what the process before this one was at, with the text that is known of it. Returns how many."""
+        left = self._ledger.left_open()
+        for entry in left:
+            entry.state, entry.outcome = "error", {"text": await partial(entry), "error": failures.INTERRUPTED}
+            self._ledger.settle(entry)
+        return len(left)
+
+    def close(self) -> list[str]:
+        """Begins nothing any more, and ends what runs: the gateway is stopping."""
+        self._closing = True
+        return self.abort(self.live.values(), RESTART)
+
+    # ── inside: one run ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _carry_out(self, run: Run) -> None:
+        room = run.order.room
+        one_at_a_time = self._turns.setdefault(room.session_id, anyio.Lock())
+        try:
+            async with one_at_a_time:
+                if not run.settled():
+                    await self._converse(run)
+        finally:
+            run.quiet.set()
+        if not self.of(room) and not one_at_a_time.locked():
+            self._turns.pop(room.session_id, None)
+
+    async def _converse(self, run: Run) -> None:
+        order = run.order
+        try:
+            with anyio.move_on_after(order.seconds) as limit:
+                session = run.session = await self._agents.session(order.room)
+                if run.settled():
+                    return
+                await self._choose(session, run)
+                if run.settled():
+                    return
+                turn = run.turn = session.start([*self._asides(order.room), *order.blocks])
+                self._begin(run)
+                async for update in turn:
+                    self._take(run, update)
+                self._end(run, await turn.result())
+            if limit.cancelled_caught:
+                self.abort([run], "timeout")
+        except (ConnectorError, ValueError, OSError) as why:
+            self._settle(run, "error", {"error": failures.told(why)})
+        if run.turn is not None:
+            await run.turn.ended()
+
+    async def _choose(self, session: Session, run: Run) -> None:
+        """Makes the session's choices the agent's, where it offers them."""
+        facts = run.order.room.facts
+        if model := facts.get("modelOverride"):
+            await choose_model(session, facts.get("providerOverride"), model)
+        if level := run.order.thinking or facts.get("thinkingLevel"):
+            await choose_thinking(session, level)
+
+    def _asides(self, room: Room) -> list[Json]:
+        """What was said in the session without the agent, which is told it once."""
+        said, room.aside = room.aside, []
+        return [{"type": "text", "text": text, "_meta": {history.BEHIND: True}} for text in said]
+
+    def _begin(self, run: Run) -> None:
+        run.entry.started = now()
+        self._agent_event(run, "lifecycle", {"phase": "start", "startedAt": run.entry.started})
+
+    def _take(self, run: Run, update: Any) -> None:
+        if run.settled():
+            return
+        grown = len(run.story.text)
+        for stream, data in run.story.take(raw(update)):
+            self._agent_event(run, stream, data)
+        if len(run.story.text) > grown:
+            self._delta(run)
+
+    def _delta(self, run: Run) -> None:
+        """Shows the text so far, unless that was done a moment ago: then when the moment is over."""
+        if run.timer is not None:
+            return
+        loop = asyncio.get_running_loop()
+        due = run.shown_at + DELTA_SECONDS - loop.time()
+        if due <= 0:
+            self._show(run)
+        else:
+            run.timer = loop.call_later(due, self._show, run)
+
+    def _show(self, run: Run) -> None:
+        run.timer = None
+        run.shown, run.shown_at = run.story.text, asyncio.get_running_loop().time()
+        self._chat_event(run, "delta", message=message(run.shown), droppable=True)
+
+    def _end(self, run: Run, reason: str) -> None:
+        """The agent's answer: how the turn has ended."""
+        if reason == "cancelled":
+            self._settle(run, "aborted", {"stopReason": "agent"})
+        else:
+            self._settle(run, "ok", {} if reason == "end_turn" else {"stopReason": reason})
+
+    def _settle(self, run: Run, state: State, outcome: Json) -> bool:
+        """The one end of a run: into the ledger first, then to whoever watches. False where it has had its end."""
+        if run.settled():
+            return False
+        entry, story = run.entry, run.story
+        entry.state, entry.ended = state, now()
+        entry.outcome = {"text": story.text, "payloads": story.messages, **outcome, "usage": story.usage}
+        self._ledger.settle(entry)
+        if run.timer is not None:
+            run.timer.cancel()
+        if story.text != run.shown:
+            self._show(run)
+        self._tell_end(run)
+        self._note_end(run)
+        del self.live[run.order.principal, run.order.id]
+        run.over.set()
+        return True
+
+    def _tell_end(self, run: Run) -> None:
+        entry, reason = run.entry, run.entry.outcome.get("stopReason")
+        more = {"stopReason": reason} if reason else {}
+        if entry.state == "ok":
+            self._agent_event(run, "lifecycle", {"phase": "end", "endedAt": entry.ended})
+            self._chat_event(run, "final", message=message(run.story.text), more=more)
+        elif entry.state == "error":
+            text = entry.outcome["error"]["message"]
+            self._agent_event(run, "lifecycle", {"phase": "error", "error": text, "endedAt": entry.ended})
+            self._chat_event(run, "error", more={"errorMessage": text})
+        else:
+            if run.order.method == "agent":
+                self._agent_event(run, "lifecycle", {"phase": "end", "aborted": True, "endedAt": entry.ended})
+            else:
+                run.seq += 1
+            self._chat_event(run, "aborted", more=more)
+
+    # ── inside: what is told, what is noted ─────────────────────────────────────────────────────────────────────────
+
+    def _agent_event(self, run: Run, stream: str, data: Json) -> None:
+        run.seq += 1
+        audience: Audience = "all"
+        if stream != "assistant" and _quiet(stream, run.order.room.facts):
+            audience = "tools"
+        payload: Json = {"runId": run.order.id, "stream": stream, "data": data, "sessionKey": run.order.key}
+        payload |= {"seq": run.seq, "ts": now()}
+        self._tell("agent", payload, principal=run.order.principal, droppable=False, audience=audience)
+
+    def _chat_event(
+        self, run: Run, state: str, *, message: Json | None = None, more: Json | None = None, droppable: bool = False
+    ) -> None:
+        payload: Json = {"runId": run.order.id, "sessionKey": run.order.key, "seq": run.seq, "state": state}
+        if message is not None:
+            payload["message"] = message
+        self._tell("chat", payload | (more or {}), principal=run.order.principal, droppable=droppable, audience="all")
+
+    def _note_start(self, order: Order) -> None:
+        room = order.room
+        room.title = room.title or rooms.title_of(order.text)
+        room.facts.update(systemSent=True, abortedLastRun=False)
+        if order.surface is not None:
+            room.facts.setdefault("chatType", "direct")
+            origin = {"provider": order.surface, "surface": order.surface, "chatType": "direct"}
+            room.facts.setdefault("origin", origin)
+            room.facts.setdefault("deliveryContext", {"channel": order.surface})
+            room.facts["lastChannel"] = order.surface
+        self._rooms.save(room)
+
+    def _note_end(self, run: Run) -> None:
+        room, usage = run.order.room, run.story.usage
+        if self._rooms.find(room.principal, room.key) is not room or room.session_id != run.entry.session_id:
+            return  # deleted or reset meanwhile
+        room.preview = rooms.preview_of(run.story.text) or room.preview
+        room.facts["abortedLastRun"] = run.entry.state in ("aborted", "timeout")
+        if usage:
+            room.facts["totalTokens"] = usage.get("used", 0)
+            room.facts["contextTokens"] = usage.get("size", 0)
+        self._rooms.save(room)
+
+    def _forget_waiter(self, run: tuple[str, str], waiter: anyio.Event) -> None:
+        waiters = self._expected.get(run, [])
+        if waiter in waiters:
+            waiters.remove(waiter)
+        if not waiters:
+            self._expected.pop(run, None)
+
+
+def message(text: str) -> Json:
+    """A chat message of the agent."""
+    return {"role": "assistant", "content": [{"type": "text", "text": text}], "timestamp": now()}
+
+
+def _quiet(stream: str, facts: Json) -> bool:
+    """Whether a session shows that stream only to clients that ask for it by themselves."""
+    if stream in ("tool", "plan"):
+        return facts.get("verboseLevel") not in ("on", "full")
+    return stream == "thinking" and facts.get("reasoningLevel") not in ("on", "stream")
+
+
+def raw(update: Any) -> Json:
+    """An update as it stood on the wire; what comes most often without a detour."""
+    if update.session_update == "agent_message_chunk" and update.content.type == "text":
+        return {"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": update.content.text}}
+    told: Json = update.model_dump(by_alias=True, exclude_none=True)
+    return told

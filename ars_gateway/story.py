@@ -1,0 +1,109 @@
+"""What an agent's updates are for the clients of a run: pieces of text, tool calls, and the text of it all. Pure.
+
+Updates are what stands on the wire, unread: what is not of the shape that it should be of is passed over.
+"""
+
+from typing import Any
+
+Json = dict[str, Any]
+Event = tuple[str, Json]
+# Between two messages of a run, so that one's last word is not the other's first.
+BETWEEN = "\n\n"
+
+
+class Story:
+    """The telling of one run.
+
+    `text` is everything said in it, and only ever grows: a client that has shown a part of it shows the rest. A message
+    ends where the agent does something else.
+    """
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.messages: list[str] = []
+        self.usage: Json = {}
+        self._open = False
+        self._thought = ""
+        self._calls: dict[str, Json] = {}
+
+    def take(self, update: Json) -> list[Event]:
+        """The agent events of an update: stream and data, in order."""
+        kind = update.get("sessionUpdate")
+        if kind == "agent_message_chunk":
+            return self._said(text_of(update.get("content")))
+        if kind == "agent_thought_chunk":
+            return self._thinking(text_of(update.get("content")))
+        if kind in ("tool_call", "tool_call_update"):
+            self._open = False
+            return self._called(update, str(update.get("toolCallId", "")))
+        if kind == "plan":
+            return [("plan", {"entries": update.get("entries") or []})]
+        if kind == "user_message_chunk":
+            self._open = False
+        elif kind == "usage_update":
+            self.usage = {name: update[name] for name in ("used", "size", "cost") if update.get(name) is not None}
+        return []
+
+    def _said(self, piece: str) -> list[Event]:
+        if not piece:
+            return []
+        if self._open:
+            self.messages[-1] += piece
+            self.text += piece
+        else:
+            self._open = True
+            apart = BETWEEN if self.text and not self.text.endswith("\n") else ""
+            self.text += apart + piece
+            self.messages.append(piece)
+        return [("assistant", {"text": self.messages[-1], "delta": piece})]
+
+    def _thinking(self, piece: str) -> list[Event]:
+        self._thought += piece
+        return [("thinking", {"text": self._thought, "delta": piece})] if piece else []
+
+    def _called(self, call: Json, call_id: str) -> list[Event]:
+        events: list[Event] = []
+        known = self._calls.get(call_id)
+        if known is None:
+            known = self._calls[call_id] = {"name": tool_name(call), "toolCallId": call_id}
+            args = call.get("rawInput")
+            begun = {"phase": "start", **known, "args": args if isinstance(args, dict) else {}}
+            events.append(("tool", _with_meta(begun, call)))
+        content = shown(call)
+        if call.get("status") in ("completed", "failed"):
+            ended = _with_meta({"phase": "result", **known}, call)
+            ended |= {"isError": call["status"] == "failed", "result": {"content": content}}
+            events.append(("tool", ended))
+        elif content and not events:
+            events.append(("tool", {"phase": "update", **known, "partialResult": {"content": content}}))
+        return events
+
+
+def tool_name(call: Json) -> str:
+    """What a tool is called, where the agent tells it; else what kind it is."""
+    return str(call.get("name") or call.get("kind") or "other")
+
+
+def text_of(content: Any) -> str:
+    """The text of a content block; empty where it is none."""
+    text = content.get("text") if isinstance(content, dict) and content.get("type") == "text" else None
+    return text if isinstance(text, str) else ""
+
+
+def shown(call: Json) -> list[Json]:
+    """What a tool call shows, as the content of a result."""
+    found: list[Json] = []
+    for item in call.get("content") or ():
+        kind = item.get("type") if isinstance(item, dict) else None
+        if kind == "content" and (text := text_of(item.get("content"))):
+            found.append({"type": "text", "text": text})
+        elif kind == "diff":
+            found.append({name: item.get(name) for name in ("type", "path", "oldText", "newText")})
+        elif kind == "terminal":
+            found.append({"type": "terminal", "terminalId": item.get("terminalId")})
+    raw = call.get("rawOutput")
+    return found or ([{"type": "text", "text": raw}] if isinstance(raw, str) and raw else [])
+
+
+def _with_meta(data: Json, call: Json) -> Json:
+    return {**data, "meta": call["title"]} if call.get("title") else data
