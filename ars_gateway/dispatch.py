@@ -71,7 +71,7 @@ def forbidden(method: Method | None, name: str, caller: Caller) -> MethodError |
     if method is None:
         if caller.role != "operator":
             return invalid(f"unauthorized role: {caller.role}")
-        return invalid(f"unknown method: {clean(name)}" if caller.has(ADMIN) else f"missing scope: {ADMIN}")
+        return invalid(f"unknown method: {name[:200]}" if caller.has(ADMIN) else f"missing scope: {ADMIN}")
     if caller.role not in method.roles:
         return invalid(f"unauthorized role: {caller.role}")
     if caller.role == "operator" and not caller.has(method.scope):

@@ -60,7 +60,7 @@ def too_deep(frame: Any, data: bytes | bytearray, most: int) -> bool:
     if data.count(b"[") + data.count(b"{") <= most:
         return False
     level = [frame]
-    for _ in range(most + 1):
+    for _ in range(most):
         level = [
             child
             for one in level

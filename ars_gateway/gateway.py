@@ -11,7 +11,6 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import anyio
-from anyio.abc import TaskGroup
 
 from ars_gateway import devices
 from ars_gateway.auth import Credentials
@@ -64,7 +63,7 @@ class Gateway:
         self.crypto_loaded = "cryptography.hazmat.primitives.asymmetric.ed25519" in sys.modules
         self.health_version = 1
         self._rates: dict[str, Rate] = {}
-        self._tasks: TaskGroup | None = None
+        self._tasks: asyncio.TaskGroup | None = None
         self._presence_due: asyncio.TimerHandle | None = None
 
     def now_ms(self) -> int:
@@ -77,9 +76,9 @@ class Gateway:
         return {"presence": self.presence.version, "health": self.health_version}
 
     def spawn(self, job: Callable[..., Any], *args: Any) -> None:
-        """Starts a task that belongs to the gateway and ends with it."""
+        """Starts `job(*args)` as a task that belongs to the gateway and ends with it. May be called by a callback."""
         assert self._tasks is not None, "the gateway runs"
-        self._tasks.start_soon(job, *args)
+        self._tasks.create_task(job(*args))
 
     def rate(self, method: Method) -> Rate:
         """The allowance of a method that has one."""
@@ -195,18 +194,20 @@ class Gateway:
     async def running(self) -> AsyncIterator["Gateway"]:
         """The gateway at work. At the end clients are told, their connections closed, and the index with them."""
         try:
-            async with anyio.create_task_group() as tasks:
-                self._tasks = tasks
-                tasks.start_soon(self._beat)
-                tasks.start_soon(self._sweep)
-                try:
-                    async with self.talks.running():
-                        try:
-                            yield self
-                        finally:
-                            self.say_goodbye()
-                finally:
-                    tasks.cancel_scope.cancel()
+            # Not anyio's group: that one starts tasks from tasks only, and a request arrives in a callback.
+            with anyio.CancelScope() as scope:
+                async with asyncio.TaskGroup() as tasks:
+                    self._tasks = tasks
+                    self.spawn(self._beat)
+                    self.spawn(self._sweep)
+                    try:
+                        async with self.talks.running():
+                            try:
+                                yield self
+                            finally:
+                                self.say_goodbye()
+                    finally:
+                        scope.cancel()
         finally:
             self._tasks = None
             self.index.close()

@@ -8,8 +8,8 @@ import asyncio
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ import anyio
 import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
 from ars_gateway import origins
 from ars_gateway.clean import clean
@@ -204,58 +205,70 @@ def _bound_unix(path: Path) -> socket.socket:
     return sock
 
 
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: who runs the gateway says when it ends."""
+class _Open(set[Any]):
+    """The sockets that are open; uvicorn's protocol and ours put themselves in and out."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.begun = anyio.Event()
+    _waits: asyncio.Event | None = None
 
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+    def discard(self, one: Any) -> None:
+        super().discard(one)
+        if self._waits is not None and not self:
+            self._waits.set()
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.begun.set()
+    async def gone(self) -> None:
+        """Returns when none is open."""
+        if self:
+            self._waits = asyncio.Event()
+            await self._waits.wait()
 
 
 @asynccontextmanager
 async def serving(gateway: Gateway) -> AsyncIterator[Addresses]:
     """The gateway, listening. At the end clients are told and the sockets closed. Raises as `bound` does."""
-    from ars_gateway.app import make_app
-
     settings = gateway.settings
     sockets = bound(settings)
     tcp = [sock.getsockname()[:2] for sock in sockets if sock.family != socket.AF_UNIX]
     port: int = tcp[0][1]
     own = frozenset(f"{_in_url(host)}:{port}" for host, _ in tcp)
     doors = origins.Doors(frozenset({port}), settings.allowed_hosts | own, settings.allowed_origins)
+    state = ServerState()
+    state.connections = open_sockets = _Open()
+    door = partial(Door, gateway, doors, config=_config(), server_state=state, app_state={})
+    loop = asyncio.get_running_loop()
+    async with gateway.running():
+        servers = [await loop.create_server(cast("Any", door), sock=sock, backlog=BACKLOG) for sock in sockets]
+        try:
+            urls = tuple(f"ws://{_in_url(host)}:{port}" for host, _ in tcp)
+            yield Addresses(port, urls, settings.socket_path)
+        finally:
+            for server in servers:
+                server.close()
+            gateway.say_goodbye()
+            for connection in list(state.connections):
+                connection.shutdown()
+            with anyio.move_on_after(END_SECONDS, shield=True):
+                await open_sockets.gone()
+            if settings.socket_path is not None:
+                settings.socket_path.unlink(missing_ok=True)
+
+
+def _config() -> uvicorn.Config:
+    """What uvicorn's protocol reads. Its server is not used: it looks ten times a second whether it should end."""
+    from ars_gateway.app import make_app
+
     config = uvicorn.Config(
         make_app(),
-        http=cast("Any", partial(Door, gateway, doors)),
+        http=cast("Any", Door),
         ws=cast("Any", Socket),
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        backlog=BACKLOG,
         h11_max_incomplete_event_size=HEAD_BYTES,
-        timeout_graceful_shutdown=END_SECONDS,
     )
-    server = _Server(config)
-    async with gateway.running(), anyio.create_task_group() as tasks:
-        tasks.start_soon(server.serve, sockets)
-        await server.begun.wait()
-        try:
-            urls = tuple(f"ws://{_in_url(host)}:{port}" for host, _ in tcp)
-            yield Addresses(port, urls, settings.socket_path)
-        finally:
-            gateway.say_goodbye()
-            server.should_exit = True
-    if settings.socket_path is not None:
-        settings.socket_path.unlink(missing_ok=True)
+    config.load()
+    return config
 
 
 def _in_url(host: str) -> str:

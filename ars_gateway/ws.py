@@ -49,6 +49,7 @@ class Socket(asyncio.Protocol):
         "_reading",
         "_ticket",
         "_transport",
+        "_unread",
         "_waiting",
         "_wire",
         "behind",
@@ -64,6 +65,7 @@ class Socket(asyncio.Protocol):
         self._wire = ServerProtocol(state=OPEN, max_size=gateway.limits.hello_bytes)
         self._transport: asyncio.Transport
         self._ticket: Ticket | None = ticket
+        self._unread: deque[Any] = deque()
         self._message: bytearray | None = None  # of a fragmented message, what has come
         self._batch: list[bytes] = []  # what this turn of the loop has sent
         self._batch_size = 0
@@ -102,10 +104,9 @@ class Socket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         wire = self._wire
         wire.receive_data(data)
-        for frame in wire.events_received():
-            if not self._closing and isinstance(frame, Frame):
-                self._received(frame)
+        self._unread += wire.events_received()
         self._flush_wire()
+        self._read()
 
     def eof_received(self) -> bool:
         self._wire.receive_eof()
@@ -128,6 +129,13 @@ class Socket(asyncio.Protocol):
         self._drain()
 
     # ── in ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _read(self) -> None:
+        """Takes what has come, until answers to it wait: the rest is taken when they have left."""
+        while self._unread and self._reading and not self._closing:
+            frame = self._unread.popleft()
+            if isinstance(frame, Frame):
+                self._received(frame)
 
     def _received(self, frame: Frame) -> None:
         kind = frame.opcode
@@ -224,6 +232,7 @@ class Socket(asyncio.Protocol):
             if not self._reading:
                 self._reading = True
                 self._transport.resume_reading()
+                self._read()
             if self._closing:
                 self._transport.close()
 
@@ -291,6 +300,7 @@ class Socket(asyncio.Protocol):
         self._leave_lobby()
         self.connection.lost()
         self._batch.clear()
+        self._unread.clear()
         self._queue = None
         if self._aborting is not None:
             self._aborting.cancel()

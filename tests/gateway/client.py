@@ -209,12 +209,11 @@ async def client(url: str, **options: Any) -> AsyncIterator[Client]:
     if path is not None:
         options.pop("proxy")
     opening = connect(url, **options) if path is None else unix_connect(str(path), url, **options)
-    async with opening as socket, anyio.create_task_group() as tasks:
+    async with opening as socket:
         one = Client(socket)
-        tasks.start_soon(one.read)
+        reading = asyncio.ensure_future(one.read())
         try:
             yield one
         finally:
-            with anyio.move_on_after(2, shield=True):
-                await socket.close()
-            tasks.cancel_scope.cancel()
+            await socket.close()
+            await reading
