@@ -25,6 +25,9 @@ Json = dict[str, Any]
 Audience = Literal["all", "tools"]
 
 DELTA_SECONDS = 0.15
+# A piece of a message is told with the whole message so far: what is long is told less often, so that its bytes do not
+# grow with the square of its length. So many characters a second, for each run.
+PIECES_PER_SECOND = 1_000_000
 # Where a run was cut short by our own end, as its `stopReason` has it.
 RESTART = "restart"
 
@@ -76,9 +79,13 @@ class Run:
     # It has its end; and: its agent is not at it any more.
     over: anyio.Event = field(default_factory=anyio.Event)
     quiet: anyio.Event = field(default_factory=anyio.Event)
+    # The text that was shown in chat events and when; what is to be told next of the message that grows, and when.
     shown: str = ""
     shown_at: float = float("-inf")
     timer: asyncio.TimerHandle | None = None
+    piece: Json | None = None
+    piece_due: float = float("-inf")
+    piece_timer: asyncio.TimerHandle | None = None
 
     def settled(self) -> bool:
         """Whether it has its end."""
@@ -237,9 +244,37 @@ class Runs:
             return
         grown = len(run.story.text)
         for stream, data in run.story.take(raw(update)):
-            self._agent_event(run, stream, data)
+            if stream == "assistant":
+                self._grow(run, data)
+            else:
+                self._say(run)
+                self._agent_event(run, stream, data)
         if len(run.story.text) > grown:
             self._delta(run)
+
+    def _grow(self, run: Run, data: Json) -> None:
+        """A further piece of a message: told now, or joined to what is to be told soon."""
+        if run.piece is not None:
+            if len(data["text"]) > len(data["delta"]):
+                run.piece = {"text": data["text"], "delta": run.piece["delta"] + data["delta"]}
+                return
+            self._say(run)
+        run.piece = data
+        loop = asyncio.get_running_loop()
+        if run.piece_due <= loop.time():
+            self._say(run)
+        else:
+            run.piece_timer = loop.call_at(run.piece_due, self._say, run)
+
+    def _say(self, run: Run) -> None:
+        """Tells the piece that waits, if one does."""
+        if run.piece_timer is not None:
+            run.piece_timer.cancel()
+            run.piece_timer = None
+        if run.piece is not None:
+            data, run.piece = run.piece, None
+            run.piece_due = asyncio.get_running_loop().time() + len(data["text"]) / PIECES_PER_SECOND
+            self._agent_event(run, "assistant", data)
 
     def _delta(self, run: Run) -> None:
         """Shows the text so far, unless that was done a moment ago: then when the moment is over."""
@@ -274,6 +309,7 @@ class Runs:
         self._ledger.settle(entry)
         if run.timer is not None:
             run.timer.cancel()
+        self._say(run)
         if story.text != run.shown:
             self._show(run)
         self._tell_end(run)
@@ -339,7 +375,16 @@ class Runs:
         if usage:
             room.facts["totalTokens"] = usage.get("used", 0)
             room.facts["contextTokens"] = usage.get("size", 0)
+            self._spend(run, room)
         self._rooms.save(room)
+
+    def _spend(self, run: Run, room: Room) -> None:
+        """Adds what the agent has counted to the day's; it tells what the whole session has cost."""
+        amount = (run.story.usage.get("cost") or {}).get("amount")
+        cost = None if amount is None else max(amount - room.facts.get("cost", 0), 0)
+        if amount is not None:
+            room.facts["cost"] = amount
+        self._spending.add(room.principal, room.agent, total=run.story.tokens, cost=cost)
 
     def _forget_waiter(self, run: tuple[str, str], waiter: anyio.Event) -> None:
         waiters = self._expected.get(run, [])

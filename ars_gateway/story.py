@@ -22,6 +22,8 @@ class Story:
         self.text = ""
         self.messages: list[str] = []
         self.usage: Json = {}
+        # The tokens of all replies that were counted, each with the context that it stood in.
+        self.tokens = 0
         self._open = False
         self._thought = ""
         self._calls: dict[str, Json] = {}
@@ -42,6 +44,7 @@ class Story:
             self._open = False
         elif kind == "usage_update":
             self.usage = {name: update[name] for name in ("used", "size", "cost") if update.get(name) is not None}
+            self.tokens += self.usage.get("used", 0)
         return []
 
     def _said(self, piece: str) -> list[Event]:
