@@ -94,7 +94,7 @@ def _enter(connection: "Connection", request_id: str, params: Json, role: str) -
         granted=tuple(scopes),
         client={key: clean(it) if isinstance(it, str) else it for key, it in params["client"].items()},
         device_id=device_id,
-        principal=credential.principal if credential else f"device:{device_id}",
+        principal=credential.principal if credential else _principal(connection, device_id),
         local=connection.peer.local,
         caps=frozenset(params.get("caps") or ()),
         by_device_token=credential is None,
@@ -102,6 +102,13 @@ def _enter(connection: "Connection", request_id: str, params: Json, role: str) -
     if connection.state.name != "CONNECTING":  # gone while a library was loading
         return
     _welcome(connection, request_id, params, caller)
+
+
+def _principal(connection: "Connection", device_id: str | None) -> str:
+    """Whose a device is that has come with its own token: a person's sessions are the same from all of theirs."""
+    found = connection.gateway.devices.principal_of(device_id) if device_id else None
+    assert found is not None, "only a paired device has a token of its own"
+    return found
 
 
 def _requested(params: Json, role: str) -> list[str]:
@@ -181,7 +188,7 @@ def _paired(
     known = gateway.devices.pairing(device_id, role)
     about = _about(connection, params)
     if known is None and connection.peer.local and credential is not None:
-        gateway.devices.pair(device_id, identity.as_text(key), about, role, wanted)
+        gateway.devices.pair(device_id, identity.as_text(key), about, role, wanted, credential.principal)
         return wanted
     if known is not None and known.covers(wanted):
         return wanted

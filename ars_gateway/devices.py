@@ -23,7 +23,7 @@ TOKEN_CHARS = 32
 TABLES = """
 CREATE TABLE IF NOT EXISTS devices (
   device_id TEXT PRIMARY KEY, public_key TEXT NOT NULL, about TEXT NOT NULL, created_ms INTEGER NOT NULL,
-  approved_ms INTEGER NOT NULL) STRICT;
+  approved_ms INTEGER NOT NULL, principal TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS device_roles (
   device_id TEXT NOT NULL REFERENCES devices, role TEXT NOT NULL, scopes TEXT NOT NULL, generation INTEGER NOT NULL,
   token_digest BLOB, created_ms INTEGER NOT NULL, rotated_ms INTEGER, revoked_ms INTEGER, used_ms INTEGER,
@@ -71,16 +71,23 @@ class Devices:
         revoked = row["revoked_ms"] is not None
         return Pairing(device_id, role, tuple(json.loads(row["scopes"])), row["created_ms"], revoked)
 
-    def pair(self, device_id: str, public_key: str, about: Json, role: str, scopes: Iterable[str]) -> None:
-        """Pairs a device for a role with these scopes, beside those that it has."""
+    def principal_of(self, device_id: str) -> str | None:
+        """Whose a paired device is: theirs who showed a shared secret with it, or approved it."""
+        row = self._index.execute("SELECT principal FROM devices WHERE device_id = ?", (device_id,)).fetchone()
+        return None if row is None else str(row["principal"])
+
+    def pair(
+        self, device_id: str, public_key: str, about: Json, role: str, scopes: Iterable[str], principal: str
+    ) -> None:
+        """Pairs a device of `principal` for a role with these scopes, beside those that it has."""
         now = self._now()
         former = self.pairing(device_id, role)
         held = list(dict.fromkeys([*(former.scopes if former else ()), *scopes]))
         with self._index:
             self._index.execute(
-                "INSERT INTO devices VALUES (?, ?, ?, ?, ?) ON CONFLICT (device_id) DO UPDATE SET"
-                " about = excluded.about, approved_ms = excluded.approved_ms",
-                (device_id, public_key, json.dumps(about), now, now),
+                "INSERT INTO devices VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (device_id) DO UPDATE SET"
+                " about = excluded.about, approved_ms = excluded.approved_ms, principal = excluded.principal",
+                (device_id, public_key, json.dumps(about), now, now, principal),
             )
             self._index.execute(
                 "INSERT INTO device_roles (device_id, role, scopes, generation, created_ms) VALUES (?, ?, ?, 1, ?)"

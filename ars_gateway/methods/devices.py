@@ -20,7 +20,14 @@ def pair_approve(call: Call, params: Json) -> Json:
     _holds(call, request["scopes"])
     devices.take(request["requestId"])
     about = {key: request[key] for key in _ABOUT if key in request}
-    devices.pair(request["deviceId"], request["publicKey"], about, request["role"], request["scopes"])
+    devices.pair(
+        request["deviceId"],
+        request["publicKey"],
+        about,
+        request["role"],
+        request["scopes"],
+        call.caller.principal,
+    )
     device = next(one for one in devices.listed() if one["deviceId"] == request["deviceId"])
     _resolved(call, request, "approved")
     return {"requestId": request["requestId"], "device": device}

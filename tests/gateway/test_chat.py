@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway.client import Refusal
+from tests.gateway.client import Device, Refusal
 from tests.gateway.conftest import Start
 from tests.gateway.talking import GUEST, admit_guest, heard, last, mock, said, send, text_of
 
@@ -256,3 +256,14 @@ async def test_an_unknown_agent_and_a_key_that_is_none_are_refused(start: Start,
         ):
             with pytest.raises(Refusal, match=why):
                 await send(one, "k1", key=key)
+
+
+async def test_a_person_has_the_same_sessions_from_each_of_their_devices(start: Start, tmp_path: Path):
+    async with start(agent=mock(tmp_path, "=== turn repeat\nsay: ok\n")) as gateway:
+        phone = Device()
+        async with gateway.client(device=phone) as one:
+            token = one.hello["auth"]["deviceToken"]
+            await send(one, "k1")
+            await last(one, "k1")
+        async with gateway.client(device=phone, token=token) as back:
+            assert (await back.request("sessions.list", {}))["count"] == 1
