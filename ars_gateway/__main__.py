@@ -45,7 +45,8 @@ async def _serve(settings: Settings) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with serving(gateway) as addresses:
             said = [*addresses.urls, *([f"unix:{addresses.socket_path}"] if addresses.socket_path else [])]
-            print(f"ars-gateway listens on {' and '.join(said)}", flush=True)
+            where = f"the {settings.auth_mode} is in {settings.secret_from}"
+            print(f"ars-gateway listens on {' and '.join(said)}; {where}", flush=True)
             async for _ in signals:
                 break
 

@@ -94,6 +94,8 @@ class Door(H11Protocol):
         return upgrade
 
     def _refusal(self, upgrade: bool) -> App | None:
+        if sum(len(name) + len(value) for name, value in self.headers) > HEAD_BYTES:
+            return self._refused(431, "head", b"", "headers of more than 16 KiB")
         hosts = origins.header(self.headers, b"host")
         if not self._doors.host_is_ours(hosts, self._unix):
             return self._refused(421, "host", b",".join(hosts), "ars-gateway --allow-host NAME:PORT")

@@ -38,6 +38,7 @@ class Settings:
 
     state_dir: Path
     secret: str = field(repr=False)
+    secret_from: str = ""  # the file or the variable that it came from
     auth_mode: Literal["token", "password"] = "token"
     hosts: tuple[str, ...] = LOOPBACK
     port: int = PORT
@@ -98,9 +99,11 @@ def load(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
     except ValueError as error:
         raise StartError(f"{error}: a host is name[:port], an origin is http(s)://name[:port]") from None
     port = _port(value("port"))
+    secret, secret_from = _secret(mode, given, environ, state_dir)
     return Settings(
         state_dir=state_dir,
-        secret=_secret(mode, given, environ, state_dir),
+        secret=secret,
+        secret_from=secret_from,
         auth_mode=mode,
         hosts=hosts,
         port=port,
@@ -123,16 +126,17 @@ def _auth_mode(value: str | None) -> Literal["token", "password"]:
     raise StartError(f"{value}: sign-in is by token or by password, never without one")
 
 
-def _secret(mode: str, given: Mapping[str, Any], environ: Mapping[str, str], state_dir: Path) -> str:
+def _secret(mode: str, given: Mapping[str, Any], environ: Mapping[str, str], state_dir: Path) -> tuple[str, str]:
     name = f"ARS_GATEWAY_{mode.upper()}"
     said = environ.get(name)
     if said is None:
         if mode == "password":
             raise StartError("the password is read from ARS_GATEWAY_PASSWORD, which is not set")
-        return kept_secret(state_dir / TOKEN_FILE, renew=bool(given.get("rotate_token")))
+        path = state_dir / TOKEN_FILE
+        return kept_secret(path, renew=bool(given.get("rotate_token"))), str(path)
     if len(said) < SHORTEST_SECRET:
         raise StartError(f"{name} is too short: {SHORTEST_SECRET} characters or more, better 43 random ones")
-    return said
+    return said, name
 
 
 def _socket_path(given: Mapping[str, Any], value: str | None, state_dir: Path) -> Path | None:

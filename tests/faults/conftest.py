@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from fixtures.model_server import ModelServer, model_server
+from tests.gateway.host import Start, starter
 from tests.support.hands import Hands
 from tests.support.process import Client, agent
 
@@ -68,6 +69,12 @@ def chain(models: ModelServer, tmp_path: Path) -> Callable[..., AbstractAsyncCon
         return agent(tmp_path, env=env, hands=hands, within=within)
 
     return start
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Start:
+    """`start(limits=…)`: a gateway in this process."""
+    return starter(tmp_path / "state")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.gateway.client import Device, Refusal
-from tests.gateway.conftest import Start
+from tests.gateway.host import Start
 from tests.gateway.talking import GUEST, admit_guest, heard, last, mock, said, send, text_of
 
 SLOW = "=== turn repeat\nsay: Hello\nwait 30\nsay: never\n"

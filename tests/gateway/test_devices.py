@@ -8,7 +8,7 @@ import pytest
 from ars_gateway import identity
 from ars_gateway.scopes import closure
 from tests.gateway.client import Device, Refusal, connect_params
-from tests.gateway.conftest import TOKEN
+from tests.gateway.host import TOKEN
 from tests.gateway.wire import recorded
 
 ALL = ["operator.admin", "operator.approvals", "operator.pairing"]

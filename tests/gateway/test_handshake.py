@@ -8,7 +8,7 @@ import pytest
 
 from ars_gateway.limits import Limits
 from tests.gateway.client import Device, Refusal, connect_params
-from tests.gateway.conftest import TOKEN
+from tests.gateway.host import TOKEN
 from tests.gateway.wire import recorded
 
 CLIENT = {"id": "test", "version": "1.0.0", "platform": "linux", "mode": "test"}
