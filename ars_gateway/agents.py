@@ -200,6 +200,14 @@ class Agents:
             told[id] = {"state": state} | ({"error": self._failures[id]} if state == "failed" else {})
         return told
 
+    def told_forms(self) -> dict[str, set[bool]]:
+        """Of each agent, whether there are processes that were told that forms can be filled, and that they cannot."""
+        found: dict[str, set[bool]] = {}
+        for house in self._houses.values():
+            if house.alive:
+                found.setdefault(house.kind.id, set()).add(house.forms)
+        return found
+
     async def close(self) -> None:
         """Stops every process."""
         houses = list(self._houses.values())

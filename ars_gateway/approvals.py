@@ -86,7 +86,7 @@ class Approvals:
     def __init__(self, tell: Tell, *, seconds: float = SECONDS) -> None:
         self.pending: dict[str, Question] = {}
         self._tell = tell
-        self._seconds = seconds
+        self.seconds = seconds
         self._decided: OrderedDict[str, Question] = OrderedDict()
 
     async def ask(
@@ -103,7 +103,7 @@ class Approvals:
         Where the caller is cancelled, nobody can answer any more, and everybody is told. Raises `Refused` for an id
         that is asked about already.
         """
-        limit = self._seconds if seconds is None else seconds
+        limit = self.seconds if seconds is None else seconds
         created = now()
         question = Question(
             id or str(uuid.uuid4()), principal, request, created, created + round(limit * 1000), asker=asker

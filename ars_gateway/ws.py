@@ -105,8 +105,9 @@ class Socket(asyncio.Protocol):
         wire = self._wire
         wire.receive_data(data)
         self._unread += wire.events_received()
-        self._flush_wire()
+        # What was said counts, though the end may have come right behind it.
         self._read()
+        self._flush_wire()
 
     def eof_received(self) -> bool:
         self._wire.receive_eof()
