@@ -1,9 +1,10 @@
-"""Which agents there are, and the processes that serve them, each shared by the sessions of one principal.
+"""Which agents there are, and the processes that serve them: supervised, each shared by the sessions of one principal.
 
 A process is told at its start whether forms can be filled. While a client that shows forms is there, prompts go to a
 process that was told so; a session that is open in another one is taken up there first.
 """
 
+import contextlib
 import os
 import shutil
 import sys
@@ -19,14 +20,20 @@ from ars_gateway import approvals, choices
 from ars_gateway.forms import Forms
 from ars_gateway.keys import MAIN
 from ars_gateway.rooms import Room
-from connector import VENDORS, Act, Answer, Client, Connector, ConnectorError, Filled, Session, Vendor, launch
+from connector import VENDORS, Act, Answer, Client, Filled, NotOffered, Session, Vendor
+from connector.errors import AgentUnavailable
 from connector.permissions import allow_once, allow_reads
+from connector.supervised import Supervised
+from connector.supervisor import Supervisor
 from connector.vendors import command_of
 from event_log import Store
 
 Json = dict[str, Any]
 # Open and idle sessions that one process keeps; the one that was used longest ago is closed for the next.
 MOST_OPEN = 64
+# How long an agent that has ended is waited for, in seconds, before a prompt is answered that it cannot be reached.
+PATIENCE = 0.8
+_BADNESS = {"failed": 3, "backoff": 2, "starting": 1}
 # What agents call their command that makes a conversation shorter.
 COMPACT = "compact"
 
@@ -70,22 +77,16 @@ def _found(vendor: Vendor, search: str | None) -> Vendor:
 
 @dataclass(eq=False)
 class House:
-    """One process of an agent, and the sessions that are open in it, the one that was used last at the end."""
+    """The agents of one principal, all told the same of forms; their open sessions, the one that was used last at the
+    end."""
 
-    kind: Kind
     principal: str
     forms: bool
-    connector: Connector | None = None
-    failure: Exception | None = None
+    supervisor: Supervisor
     up: anyio.Event = field(default_factory=anyio.Event)
     leave: anyio.Event = field(default_factory=anyio.Event)
     gone: anyio.Event = field(default_factory=anyio.Event)
     open: dict[str, tuple[Room, Session]] = field(default_factory=dict)
-
-    @property
-    def alive(self) -> bool:
-        """Whether prompts can go there."""
-        return self.connector is not None and not self.gone.is_set() and self.connector.is_alive()
 
 
 class Agents:
@@ -104,6 +105,7 @@ class Agents:
         *,
         remembered: dict[str, Json] | None = None,
         remember: Callable[[str, Json], None] = lambda agent, facts: None,
+        on_event: Callable[[str, Json], None] | None = None,
     ) -> None:
         self.kinds = found
         self.store = store
@@ -114,38 +116,29 @@ class Agents:
         self._questions = questions
         self._forms = forms
         self._remember = remember
-        self._houses: dict[tuple[str, str, bool], House] = {}
-        self._failures: dict[str, str] = {}
+        self._on_event = on_event
+        self._houses: dict[tuple[str, bool], House] = {}
         self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
     def lock(self, room: Room) -> anyio.Lock:
         """To be held by whoever opens or closes the transcript of a room."""
         return self._locks.setdefault(room.session_id, anyio.Lock())
 
-    def name_of(self, room: Room) -> str:
-        """The name of a room's agent as its transcripts have it."""
-        return self.kinds[room.agent].vendor.name
-
     async def session(self, room: Room) -> Session:
         """The agent's session behind a room, ready for a prompt. Raises `ConnectorError` and OSError."""
         async with self.lock(room):
-            return await self._session(room)
-
-    async def _session(self, room: Room) -> Session:
-        forms = self._forms.shown(room.principal)
-        for house in list(self._houses.values()):
-            found = house.open.get(room.session_id)
-            if found is not None and house.alive and house.forms == forms and not found[1].closed:
-                house.open[room.session_id] = house.open.pop(room.session_id)
-                return found[1]
-        await self._close_session(room)
-        house = await self._house(self.kinds[room.agent], room.principal, forms)
-        assert house.connector is not None
-        session = await house.connector.ensure(room.session_id, room.cwd)
-        house.open[room.session_id] = (room, session)
-        self._learn(room.agent, house, session)
-        await self._make_space(house)
-        return session
+            house = await self._house(room.principal, self._forms.shown(room.principal))
+            if (found := house.open.pop(room.session_id, None)) is None or found[1].closed:
+                await self._close_session(room)
+                supervised = await self._there(house, room.agent)
+                found = (room, await supervised.ensure(room.session_id, room.cwd))
+                self._learn(room.agent, found[1])
+            else:
+                house.open[room.session_id] = found
+                await self._there(house, room.agent)
+            house.open[room.session_id] = found
+            await self._make_space(house)
+            return found[1]
 
     async def close_session(self, room: Room) -> None:
         """Closes a session where it is open, so that it can be taken up elsewhere."""
@@ -155,14 +148,12 @@ class Agents:
     async def _close_session(self, room: Room) -> None:
         for house in list(self._houses.values()):
             if (found := house.open.pop(room.session_id, None)) is not None:
-                await found[1].close(tell=house.alive)
+                await found[1].close()
 
     def open_session(self, room: Room) -> Session | None:
         """The session behind a room where it is open."""
-        for house in self._houses.values():
-            if (found := house.open.get(room.session_id)) is not None:
-                return found[1]
-        return None
+        opened = (house.open.get(room.session_id) for house in self._houses.values())
+        return next((found[1] for found in opened if found is not None and not found[1].closed), None)
 
     async def compact(self, room: Room) -> bool:
         """Has the agent shorten its conversation; False where it has no command for it. Raises `ConnectorError`."""
@@ -178,38 +169,37 @@ class Agents:
         Raises `ConnectorError`.
         """
         if agent not in self.facts:
-            house = await self._house(self.kinds[agent], principal, False)
-            assert house.connector is not None
-            session = await house.connector.new_session(self._workspace)
-            self._learn(agent, house, session)
+            supervised = await self._there(await self._house(principal, False), agent)
+            session = await supervised.new_session(self._workspace)
+            self._learn(agent, session)
             await session.close()
-            if house.connector.offers("session_capabilities.delete"):
-                await house.connector.delete_session(session.id)
+            with contextlib.suppress(NotOffered):
+                await supervised.connector.delete_session(session.id)
         return self.facts[agent]
 
     def states(self) -> dict[str, Json]:
-        """Each agent's state: `stopped`, `starting`, `ready` or `failed`, and why it has failed."""
+        """Each agent's state as its supervisor has it, of several processes the worst, and why it is in it."""
         told: dict[str, Json] = {}
         for id in self.kinds:
-            houses = [house for house in self._houses.values() if house.kind.id == id]
-            state = "failed" if id in self._failures else "stopped"
-            if any(house.alive for house in houses):
-                state = "ready"
-            elif houses and id not in self._failures:
-                state = "starting"
-            told[id] = {"state": state} | ({"error": self._failures[id]} if state == "failed" else {})
+            found = [house.supervisor[id] for house in self._houses.values() if id in house.supervisor]
+            worst = max(found, key=lambda it: _BADNESS.get(it.state, 0), default=None)
+            told[id] = {"state": "stopped"} if worst is None else {"state": worst.state, "why": worst.why}
         return told
+
+    def troubled(self) -> list[str]:
+        """The agents that cannot be reached now."""
+        return [id for id, told in self.states().items() if told["state"] in ("backoff", "failed")]
 
     def told_forms(self) -> dict[str, set[bool]]:
         """Of each agent, whether there are processes that were told that forms can be filled, and that they cannot."""
         found: dict[str, set[bool]] = {}
         for house in self._houses.values():
-            if house.alive:
-                found.setdefault(house.kind.id, set()).add(house.forms)
+            for supervised in house.supervisor:
+                found.setdefault(supervised.name, set()).add(house.forms)
         return found
 
     async def close(self) -> None:
-        """Stops every process."""
+        """Stops every process, within 3 s."""
         houses = list(self._houses.values())
         for house in houses:
             house.leave.set()
@@ -218,43 +208,42 @@ class Agents:
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _house(self, kind: Kind, principal: str, forms: bool) -> House:
-        key = (kind.id, principal, forms)
-        house = self._houses.get(key)
-        if house is None or (house.up.is_set() and not house.alive):
-            if house is not None:
-                house.leave.set()
-                await house.gone.wait()
-            if self._houses.get(key) is house:
-                self._houses[key] = House(kind, principal, forms)
-                self._tasks.start_soon(self._keep, self._houses[key])
-            house = self._houses[key]
+    async def _house(self, principal: str, forms: bool) -> House:
+        house = self._houses.get((principal, forms))
+        if house is None:
+            supervisor = Supervisor(store=self.store, on_event=self._on_event)
+            house = self._houses[principal, forms] = House(principal, forms, supervisor)
+            self._tasks.start_soon(self._keep, house)
         await house.up.wait()
-        if house.failure is not None:
-            if self._houses.get(key) is house:
-                del self._houses[key]
-            raise house.failure
         return house
 
     async def _keep(self, house: House) -> None:
-        """The process, from its start until it is to leave."""
-        info = {"name": "ars-gateway", "title": "ARS Gateway", "version": "0"}
         try:
-            async with launch(
-                house.kind.vendor, self._client(house), cwd=self._workspace, client_info=info, store=self.store
-            ) as connector:
-                house.connector = connector
-                self._failures.pop(house.kind.id, None)
+            async with house.supervisor:
                 house.up.set()
                 await house.leave.wait()
-        except (ConnectorError, OSError) as why:
-            house.failure = why
-            self._failures[house.kind.id] = str(why)
         finally:
-            house.up.set()
             house.gone.set()
 
-    def _client(self, house: House) -> Client:
+    async def _there(self, house: House, agent: str) -> Supervised:
+        """The agent, at work; one that had failed is tried again. Raises `AgentUnavailable` soon where it is not."""
+        supervisor = house.supervisor
+        if agent not in supervisor:
+            info = {"name": "ars-gateway", "title": "ARS Gateway", "version": "0"}
+            vendor, client = self.kinds[agent].vendor, self._client(house, agent)
+            supervisor.add(agent, vendor, client, cwd=self._workspace, client_info=info)
+        supervised = supervisor[agent]
+        supervised.reset()
+        with anyio.move_on_after(PATIENCE):
+            await supervised.reached("ready", "busy")
+        # One that starts may take its time, one that starts again and again does not come.
+        while supervised.state == "starting" and not supervised.status().restarts:
+            await supervised.reached("ready", "busy", "backoff")
+        if supervised.state not in ("ready", "busy"):
+            raise AgentUnavailable(agent, supervised.state, supervised.why)
+        return supervised
+
+    def _client(self, house: House, agent: str) -> Client:
         """What the agent sees of us: a person, behind the clients that may answer for them."""
         principal = house.principal
 
@@ -272,7 +261,7 @@ class Agents:
             key, run = self.running(room) if room is not None else ("", None)
             return await self._forms.fill(principal, form, key=key, run=run)
 
-        ours = house.kind.vendor.name == VENDORS["ars"].name
+        ours = self.kinds[agent].vendor.name == VENDORS["ars"].name
         client = Client(
             policy=allow_reads(lambda session, path: client.inside(session, path), ask),
             unasked=allow_once if ours else None,
@@ -280,15 +269,15 @@ class Agents:
         )
         return client
 
-    def _learn(self, agent: str, house: House, session: Session) -> None:
-        models, current = choices.models_of(session, house.kind.vendor.name)
+    def _learn(self, agent: str, session: Session) -> None:
+        models, current = choices.models_of(session, self.kinds[agent].vendor.name)
         facts: Json = {"models": models, "model": current}
         if facts != self.facts.get(agent):
             self.facts[agent] = facts
             self._remember(agent, facts)
 
     async def _make_space(self, house: House) -> None:
-        for session_id, (_, session) in list(house.open.items()):
+        for session_id, (_, session) in list(house.open.items())[:-1]:
             if len(house.open) <= MOST_OPEN:
                 return
             if session.running is None and not session.queue:

@@ -51,6 +51,8 @@ class Room:
     preview: str = ""
     facts: Json = field(default_factory=dict)
     aside: list[str] = field(default_factory=list)
+    # Which write was its last, as several may fall into one millisecond.
+    saved: int = 0
 
     def entry(self) -> Json:
         """The `entry` of answers."""
@@ -62,6 +64,7 @@ class Rooms:
 
     def __init__(self, index: sqlite3.Connection) -> None:
         self.changed: Callable[[], None] = lambda: None
+        self._saves = 0
         self._index = index
         index.execute(_TABLE)
         found = index.execute(f"SELECT {_COLUMNS} FROM sessions")
@@ -98,6 +101,8 @@ class Rooms:
     def save(self, room: Room) -> None:
         """Writes what was changed in a session; it is the newest then."""
         room.updated = max(now(), room.updated)
+        self._saves += 1
+        room.saved = self._saves
         values = (room.principal, room.key, room.session_id, room.updated, room.agent, room.cwd, room.title)
         with self._index:
             self._index.execute(

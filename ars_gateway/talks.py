@@ -77,6 +77,7 @@ class Talks:
                 self.forms,
                 remembered=told,
                 remember=self._remember,
+                on_event=self._note,
             )
             self.agents.running = self._what_runs
             self.runs = Runs(tasks, self.ledger, self.rooms, self.spending, self.agents, self.tell)
@@ -135,6 +136,11 @@ class Talks:
     def _remember(self, agent: str, facts: Json) -> None:
         with self._gateway.index as index:
             index.execute("REPLACE INTO agents VALUES (?, ?)", (agent, orjson.dumps(facts)))
+
+    def _note(self, event: str, fields: Json) -> None:
+        """What supervisors tell goes into the log."""
+        told = self._gateway.log.warning if fields.get("state") in ("backoff", "failed") else self._gateway.log.info
+        told(event, **fields)
 
     async def _partial(self, entry: Entry) -> str:
         return await self.transcripts.partial(entry, self.rooms.find(entry.principal, entry.key))

@@ -52,7 +52,7 @@ class Transcripts:
             if session is not None and not session.closed:
                 session.record.note(INJECTED, message=message)
             else:
-                record = await Record.open(self._store, self._agents.name_of(room), room.cwd, room.session_id)
+                record = await Record.open(self._store, room.agent, room.cwd, room.session_id)
                 try:
                     record.note(INJECTED, message=message)
                 finally:
@@ -92,4 +92,4 @@ class Transcripts:
             return None
 
     def _name(self, room: Room) -> str:
-        return log_name(self._agents.name_of(room), room.cwd, room.session_id)
+        return log_name(room.agent, room.cwd, room.session_id)

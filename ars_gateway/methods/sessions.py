@@ -36,7 +36,7 @@ def _chosen(call: Call, params: Json) -> list[Room]:
         for room in call.gateway.talks.rooms.of(call.caller.principal)
         if room.updated >= since and _fits(room, params) and (not search or search in _searched(room))
     ]
-    found.sort(key=lambda room: room.updated, reverse=True)
+    found.sort(key=lambda room: (room.updated, room.saved), reverse=True)
     return found[: params["limit"]] if "limit" in params else found
 
 
