@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from typing import NoReturn
 
 from ars_gateway.errors import StartError
 from ars_gateway.settings import PORT, Settings, load
@@ -56,8 +57,13 @@ def _said(error: object, code: int) -> int:
     return code
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"{self.prog}: {message}\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="ars-gateway", description="The Gateway: ACP agents behind the Gateway WebSocket protocol v3."
     )
     add = parser.add_argument

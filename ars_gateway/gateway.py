@@ -34,20 +34,25 @@ from ars_gateway.talks import Talks
 if TYPE_CHECKING:
     from ars_gateway.connection import Connection
 
-PRESENCE_SECONDS = 1.0  # changes of who is here are told at most this often: a thousand clients may come at once
 Json = dict[str, Any]
 
 
 class Gateway:
-    """Made by `running`. `clock` is monotonic seconds, `now_ms` the wall clock's milliseconds."""
+    """Made by `running`. `clock` is monotonic seconds; `wall`, in nanoseconds, may jump."""
 
     def __init__(
-        self, settings: Settings, log: Log, limits: Limits = LIMITS, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: Settings,
+        log: Log,
+        limits: Limits = LIMITS,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], int] = time.time_ns,
     ) -> None:
         self.settings = settings
         self.log = log
         self.limits = limits
         self.clock = clock
+        self._wall = wall
         self.started = clock()
         self.methods: dict[str, Method] = METHODS
         self.index = open_index(settings.index_path, [devices.TABLES])
@@ -68,7 +73,7 @@ class Gateway:
 
     def now_ms(self) -> int:
         """The wall clock."""
-        return time.time_ns() // 1_000_000
+        return self._wall() // 1_000_000
 
     @property
     def state_version(self) -> dict[str, int]:
@@ -172,7 +177,7 @@ class Gateway:
         """Tells who is here, soon: of several changes the last."""
         if self._presence_due is None:
             loop = asyncio.get_running_loop()
-            self._presence_due = loop.call_later(PRESENCE_SECONDS, self._tell_presence)
+            self._presence_due = loop.call_later(self.limits.presence_seconds, self._tell_presence)
 
     def _tell_presence(self) -> None:
         self._presence_due = None

@@ -43,9 +43,16 @@ class Marks:
             del self._numbers[: -self._most]
 
     def number_of(self, seq: int) -> int | None:
-        """The number of the last kept event at `seq`; None where that is forgotten or has never been."""
+        """The event from which on everything came after `seq`; None where that is forgotten or has never been.
+
+        Mostly the one that `seq` stood for. What a `resume` has replayed came after later ones.
+        """
         index = seq - self._first
-        return self._numbers[index] if 0 <= index < len(self._numbers) else None
+        if not 0 <= index < len(self._numbers):
+            return None
+        number = self._numbers[index]
+        after = min(self._numbers[index + 1 :], default=number)
+        return number if after >= number else after - 1
 
 
 @dataclass(frozen=True)
@@ -142,8 +149,9 @@ class Hub:
 
     # ── resume ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def missed(self, caller: Caller, conn_id: str, last_seq: int, up_to: int) -> list[Event]:
-        """The kept events after number `last_seq` of a former connection and up to event `up_to` that `caller` may see.
+    def missed(self, caller: Caller, conn_id: str, last_seq: int, up_to: int) -> tuple[int, list[Event]]:
+        """The event that number `last_seq` of a former connection stood for, and the kept ones after it and up to
+        event `up_to` that `caller` may see.
 
         Raises `MethodError` with details `{resyncRequired: true}` where they are not known any more, or were never the
         caller's: a connection of somebody else is as unknown as one that never was.
@@ -151,7 +159,7 @@ class Hub:
         number = self._former(caller, conn_id).number_of(last_seq)
         if number is None or number < self._forgotten:
             raise invalid("cannot resume: what was missed is no longer kept", {"resyncRequired": True})
-        return [event for event in self._after(number) if event.number <= up_to and visible(event, caller)]
+        return number, [event for event in self._after(number) if event.number <= up_to and visible(event, caller)]
 
     def _former(self, caller: Caller, conn_id: str) -> Marks:
         open_still = self.connections.get(conn_id)

@@ -15,6 +15,7 @@ class Limits:
     queued_frames: int = 1_000
     stalled_seconds: float = 30  # that a client may take nothing at all while something waits for it
     tick_seconds: float = 30  # `policy.tickIntervalMs`
+    presence_seconds: float = 1.0  # changes of who is here are told at most this often: a thousand may come at once
     handshake_seconds: float = 10
     # Silent sockets before hello: `waiting_sockets` once they had `waiting_grace` seconds, as a whole office that
     # reconnects at once is no attack; and never more than `waiting_most`. The oldest goes first.

@@ -30,6 +30,18 @@ from ars_gateway.settings import LOOPBACK, Settings
 from ars_gateway.ws import Socket
 
 BACKLOG = 1024
+# A peer that has vanished without a word is gone after a minute or so. Accepted sockets have it from the listening one.
+_DEAD_PEERS = [
+    ((level, getattr(socket, name)), value)
+    for level, name, value in (
+        (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+        (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 60),
+        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 10),
+        (socket.IPPROTO_TCP, "TCP_KEEPCNT", 3),
+        (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", 60_000),
+    )
+    if hasattr(socket, name)
+]
 END_SECONDS = 5
 HEAD_BYTES = 16 * 1024
 App = Callable[[Any, Any, Any], Awaitable[None]]
@@ -180,6 +192,8 @@ def _bound_tcp(host: str, port: int) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        for option, value in _DEAD_PEERS:
+            sock.setsockopt(*option, value)
         sock.bind(address)
         sock.listen(BACKLOG)
     except OSError:

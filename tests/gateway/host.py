@@ -81,13 +81,16 @@ def starter(state: Path) -> Start:
     """`start(limits=…, methods=…, port=…)`: a gateway in `state` with other settings, limits or further methods."""
 
     @asynccontextmanager
-    async def begin(limits: Limits = LIMITS, methods: Any = None, clock: Any = None, **chosen: Any) -> Any:
+    async def begin(
+        limits: Limits = LIMITS, methods: Any = None, clock: Any = None, wall: Any = None, **chosen: Any
+    ) -> Any:
         state.mkdir(mode=0o700, exist_ok=True)
         settings = Settings(**({"state_dir": state, "secret": TOKEN, "port": 0} | chosen))
         log = Told()
         # As `anyio.run` does it: what a socket's callback starts is started in asyncio, though no task runs then.
         sniffio.current_async_library_cvar.set("asyncio")
-        gateway = Gateway(settings, log, limits, **({} if clock is None else {"clock": clock}))
+        clocks = {name: it for name, it in (("clock", clock), ("wall", wall)) if it is not None}
+        gateway = Gateway(settings, log, limits, **clocks)
         if methods:
             gateway.methods = {**gateway.methods, **{row.name: row for row in methods}}
         async with serving(gateway) as addresses:

@@ -56,9 +56,11 @@ class Raw:
                     if first & 15 == 8:
                         self.code = struct.unpack("!H", data[:2])[0] if data else 1005
                         self.reason = data[2:].decode()
-                        return None
+                        break
             except (asyncio.IncompleteReadError, ConnectionError):
-                return None
+                pass
+        self.writer.close()
+        return None
 
     async def ended(self, within: float = 10) -> int | None:
         """Reads to the end; the close code."""
@@ -110,10 +112,12 @@ async def asked(port: int, request: bytes, unix: str | None = None) -> tuple[int
     else:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request)
-    with anyio.fail_after(5):
-        head = await reader.readuntil(b"\r\n\r\n")
-        status = int(head.split()[1])
-        size = re.search(rb"(?i)content-length: (\d+)", head)
-        body = b"" if status == 101 else await (reader.readexactly(int(size[1])) if size else reader.read())
-    writer.close()
+    try:
+        with anyio.fail_after(5):
+            head = await reader.readuntil(b"\r\n\r\n")
+            status = int(head.split()[1])
+            size = re.search(rb"(?i)content-length: (\d+)", head)
+            body = b"" if status == 101 else await (reader.readexactly(int(size[1])) if size else reader.read())
+    finally:
+        writer.close()
     return status, head + body
