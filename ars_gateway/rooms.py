@@ -70,7 +70,7 @@ class Rooms:
         found = index.execute(f"SELECT {_COLUMNS} FROM sessions")
         rooms = [_room(*columns) for columns in found]
         self._by_key = {(room.principal, room.key): room for room in rooms}
-        self._by_id = {room.session_id: room for room in rooms}
+        self._by_id = {(room.principal, room.session_id): room for room in rooms}
 
     def find(self, principal: str, key: str) -> Room | None:
         """The session of a canonical key."""
@@ -78,8 +78,7 @@ class Rooms:
 
     def by_id(self, principal: str, session_id: str) -> Room | None:
         """The session of that id. Another principal's takes as long, and comes to the same, as one that is not."""
-        room = self._by_id.get(session_id)
-        return room if room is not None and room.principal == principal else None
+        return self._by_id.get((principal, session_id))
 
     def of(self, principal: str) -> Iterator[Room]:
         """A principal's sessions, in no order."""
@@ -94,7 +93,7 @@ class Rooms:
         room = self.find(principal, key)
         if room is None:
             room = Room(principal, key, str(uuid.uuid4()), now(), keys.agent_of(key), cwd)
-            self._by_key[principal, key] = self._by_id[room.session_id] = room
+            self._by_key[principal, key] = self._by_id[principal, room.session_id] = room
             self.save(room)
         return room
 
@@ -113,9 +112,9 @@ class Rooms:
 
     def renew(self, room: Room) -> None:
         """Gives a session a new transcript; most of what was chosen in it stays."""
-        del self._by_id[room.session_id]
+        del self._by_id[room.principal, room.session_id]
         room.session_id = str(uuid.uuid4())
-        self._by_id[room.session_id] = room
+        self._by_id[room.principal, room.session_id] = room
         room.title = room.preview = ""
         room.aside = []
         kept = {name: value for name, value in room.facts.items() if name in _KEPT}
@@ -126,7 +125,7 @@ class Rooms:
     def remove(self, room: Room) -> None:
         """Forgets a session."""
         del self._by_key[room.principal, room.key]
-        del self._by_id[room.session_id]
+        del self._by_id[room.principal, room.session_id]
         with self._index:
             self._index.execute("DELETE FROM sessions WHERE principal = ? AND key = ?", (room.principal, room.key))
         self.changed()
