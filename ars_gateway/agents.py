@@ -140,6 +140,10 @@ class Agents:
             await self._make_space(house)
             return found[1]
 
+    def provider(self, agent: str) -> str:
+        """Whose models an agent's are that do not say it: those of its vendor."""
+        return self.kinds[agent].vendor.name
+
     async def close_session(self, room: Room) -> None:
         """Closes a session where it is open, so that it can be taken up elsewhere."""
         async with self.lock(room):
@@ -270,7 +274,7 @@ class Agents:
         return client
 
     def _learn(self, agent: str, session: Session) -> None:
-        models, current = choices.models_of(session, self.kinds[agent].vendor.name)
+        models, current = choices.models_of(session, self.provider(agent))
         facts: Json = {"models": models, "model": current}
         if facts != self.facts.get(agent):
             self.facts[agent] = facts

@@ -26,6 +26,7 @@ INTERRUPTED: Json = {
     "retryable": True,
     "retryAfterMs": 0,
 }
+INTERNAL: Json = {"code": UNAVAILABLE, "message": "internal error: the gateway's log has it", "retryable": False}
 ABORTED: Json = {"code": UNAVAILABLE, "message": "the run was aborted", "retryable": True, "retryAfterMs": 0}
 OVERDUE: Json = {"code": AGENT_TIMEOUT, "message": "the run took longer than it was given", "retryable": True}
 

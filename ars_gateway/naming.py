@@ -10,13 +10,15 @@ from ars_gateway.rooms import Room
 Json = dict[str, Any]
 
 
-def key_of(call: Call, text: str, agent: str | None = None) -> str:
-    """The canonical key of what a client calls a session. Raises `MethodError`, also for an agent that is not there."""
+def key_of(call: Call, text: str, agent: str | None = None, *, known: bool = True) -> str:
+    """The canonical key of what a client calls a session. Raises `MethodError`, also for an agent that is not there,
+    unless that is looked at elsewhere (`known`)."""
     try:
         key = keys.canonical(text, agent or keys.MAIN)
     except keys.KeyInvalid as why:
         raise invalid(str(why)) from None
-    known_agent(call, keys.agent_of(key))
+    if known:
+        known_agent(call, keys.agent_of(key))
     return key
 
 

@@ -5,6 +5,7 @@ in the ledger before anybody is told. The runs of a session follow each other in
 """
 
 import asyncio
+import sqlite3
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -13,8 +14,7 @@ from typing import Any, Literal, Protocol
 import anyio
 import anyio.abc
 
-from ars_gateway import failures, history, rooms
-from ars_gateway.choices import choose_model, choose_thinking
+from ars_gateway import choices, failures, history, rooms
 from ars_gateway.ledger import Entry, Ledger, State, now
 from ars_gateway.rooms import Room, Rooms
 from ars_gateway.spending import Spending
@@ -28,6 +28,8 @@ DELTA_SECONDS = 0.15
 # A piece of a message is told with the whole message so far: what is long is told less often, so that its bytes do not
 # grow with the square of its length. So many characters a second, for each run.
 PIECES_PER_SECOND = 1_000_000
+# Runs of one session that may wait for each other.
+MOST_WAITING = 100
 # Where a run was cut short by our own end, as its `stopReason` has it.
 RESTART = "restart"
 
@@ -43,6 +45,9 @@ class Agents(Protocol):
 
     async def session(self, room: Room) -> Session:
         """The agent's session behind a room, ready for a prompt. Raises `ConnectorError`."""
+
+    def provider(self, agent: str) -> str:
+        """Whose models an agent's are that do not say it."""
 
 
 @dataclass
@@ -103,6 +108,7 @@ class Runs:
         spending: Spending,
         agents: Agents,
         tell: Tell,
+        fault: Callable[[str, Exception], None],
     ) -> None:
         self.live: dict[tuple[str, str], Run] = {}
         self._tasks = tasks
@@ -111,6 +117,7 @@ class Runs:
         self._spending = spending
         self._agents = agents
         self._tell = tell
+        self._fault = fault
         self._turns: dict[str, anyio.Lock] = {}
         self._expected: dict[tuple[str, str], list[anyio.Event]] = defaultdict(list)
         self._closing = False
@@ -125,6 +132,8 @@ class Runs:
         """
         if self._closing:
             raise ConnectorError(order.room.agent, "the gateway is being restarted")
+        if len(self.of(order.room)) >= MOST_WAITING:
+            raise ConnectorError(order.room.agent, f"{MOST_WAITING} prompts of this session wait already")
         entry = Entry(
             order.principal, order.id, order.method, order.body, key=order.room.key, session_id=order.room.session_id
         )
@@ -195,6 +204,9 @@ class Runs:
             async with one_at_a_time:
                 if not run.settled():
                     await self._converse(run)
+        except Exception as why:
+            self._fault("run.failed", why)
+            self._settle(run, "error", {"error": failures.INTERNAL})
         finally:
             run.quiet.set()
         if not self.of(room) and not one_at_a_time.locked():
@@ -210,7 +222,8 @@ class Runs:
                 await self._choose(session, run)
                 if run.settled():
                     return
-                turn = run.turn = session.start([*self._asides(order.room), *order.blocks])
+                turn = run.turn = session.start([*_asides(order.room), *order.blocks])
+                order.room.aside = []
                 self._begin(run)
                 async for update in turn:
                     self._take(run, update)
@@ -226,14 +239,9 @@ class Runs:
         """Makes the session's choices the agent's, where it offers them."""
         facts = run.order.room.facts
         if model := facts.get("modelOverride"):
-            await choose_model(session, facts.get("providerOverride"), model)
+            await choices.choose_model(session, facts.get("providerOverride"), model)
         if level := run.order.thinking or facts.get("thinkingLevel"):
-            await choose_thinking(session, level)
-
-    def _asides(self, room: Room) -> list[Json]:
-        """What was said in the session without the agent, which is told it once."""
-        said, room.aside = room.aside, []
-        return [{"type": "text", "text": text, "_meta": {history.BEHIND: True}} for text in said]
+            await choices.choose_thinking(session, level)
 
     def _begin(self, run: Run) -> None:
         run.entry.started = now()
@@ -306,17 +314,24 @@ class Runs:
         entry, story = run.entry, run.story
         entry.state, entry.ended = state, now()
         entry.outcome = {"text": story.text, "payloads": story.messages, **outcome, "usage": story.usage}
-        self._ledger.settle(entry)
+        self._written(lambda: self._ledger.settle(entry))
         if run.timer is not None:
             run.timer.cancel()
         self._say(run)
         if story.text != run.shown:
             self._show(run)
         self._tell_end(run)
-        self._note_end(run)
+        self._written(lambda: self._note_end(run))
         del self.live[run.order.principal, run.order.id]
         run.over.set()
         return True
+
+    def _written(self, write: Callable[[], object]) -> None:
+        """What the disk refuses does not keep a run from its end: it is in memory, and in the log that it is lost."""
+        try:
+            write()
+        except sqlite3.Error as why:
+            self._fault("run.not_written", why)
 
     def _tell_end(self, run: Run) -> None:
         entry, reason = run.entry, run.entry.outcome.get("stopReason")
@@ -372,6 +387,9 @@ class Runs:
             return  # deleted or reset meanwhile
         room.preview = rooms.preview_of(run.story.text) or room.preview
         room.facts["abortedLastRun"] = run.entry.state in ("aborted", "timeout")
+        if run.session is not None and (model := choices.models_of(run.session, "")[1]) is not None:
+            provider, room.facts["model"] = choices.split(model)
+            room.facts["modelProvider"] = provider or self._agents.provider(room.agent)
         if usage:
             room.facts["totalTokens"] = usage.get("used", 0)
             room.facts["contextTokens"] = usage.get("size", 0)
@@ -397,6 +415,11 @@ class Runs:
 def message(text: str) -> Json:
     """A chat message of the agent."""
     return {"role": "assistant", "content": [{"type": "text", "text": text}], "timestamp": now()}
+
+
+def _asides(room: Room) -> list[Json]:
+    """What was said in a session without its agent, for the agent."""
+    return [{"type": "text", "text": text, "_meta": {history.BEHIND: True}} for text in room.aside]
 
 
 def _quiet(stream: str, facts: Json) -> bool:

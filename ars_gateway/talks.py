@@ -80,7 +80,7 @@ class Talks:
                 on_event=self._note,
             )
             self.agents.running = self._what_runs
-            self.runs = Runs(tasks, self.ledger, self.rooms, self.spending, self.agents, self.tell)
+            self.runs = Runs(tasks, self.ledger, self.rooms, self.spending, self.agents, self.tell, self._fault)
             self.transcripts = Transcripts(store, self.agents)
             await self.runs.settle_left_open(self._partial)
             try:
@@ -141,6 +141,9 @@ class Talks:
         """What supervisors tell goes into the log."""
         told = self._gateway.log.warning if fields.get("state") in ("backoff", "failed") else self._gateway.log.info
         told(event, **fields)
+
+    def _fault(self, event: str, why: Exception) -> None:
+        self._gateway.log.error(event, exc_info=why)
 
     async def _partial(self, entry: Entry) -> str:
         return await self.transcripts.partial(entry, self.rooms.find(entry.principal, entry.key))

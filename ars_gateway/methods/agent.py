@@ -55,7 +55,7 @@ def _room(call: Call, params: Json) -> Room | None:
     if (channel := params.get("channel") or "").strip().lower() not in CHANNELS:
         raise invalid(f"invalid agent params: unknown channel: {channel}")
     if key := params.get("sessionKey"):
-        canonical = naming.key_of(call, key, agent_id)
+        canonical = naming.key_of(call, key, agent_id, known=agent_id is None)
         if agent_id is not None and (owner := keys.agent_of(canonical)) != agent_id:
             raise invalid(f'invalid agent params: agent "{named}" does not match session key agent "{owner}"')
     elif session_id := params.get("sessionId"):

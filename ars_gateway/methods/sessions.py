@@ -1,5 +1,6 @@
 """sessions.*: which sessions there are, what is chosen in them, and their beginnings and ends."""
 
+import anyio
 import orjson
 
 from ars_gateway import history, keys, naming, patches, rooms
@@ -13,6 +14,8 @@ PREVIEWS = 64
 PREVIEW_ITEMS = 12
 PREVIEW_CHARACTERS = 240
 COMPACT_LINES = 400
+# How long the agent may take to let go of a session that is to end: longer than it is given to obey a cancel.
+QUIET_SECONDS = 10.0
 
 
 def sessions_list(call: Call, params: Json) -> Json:
@@ -167,8 +170,9 @@ async def _end(call: Call, room: Room) -> None:
     talks = call.gateway.talks
     runs = talks.runs.of(room)
     talks.runs.abort(runs, "rpc")
-    for run in runs:
-        await run.quiet.wait()
+    with anyio.move_on_after(QUIET_SECONDS):
+        for run in runs:
+            await run.quiet.wait()
     await talks.agents.close_session(room)
 
 

@@ -56,7 +56,7 @@ async def test_a_run_that_nobody_knows_is_waited_for_and_may_still_come(start: S
         ({"agentId": "default"}, 'invalid agent params: unknown agent id "default"'),
         (
             {"agentId": "main", "sessionKey": "agent:other:main"},
-            "unknown agent id",
+            'invalid agent params: agent "main" does not match session key agent "other"',
         ),
         ({"channel": "nosuch"}, "invalid agent params: unknown channel: nosuch"),
         ({"sessionId": "00000000-0000-4000-8000-000000000000"}, "No session found"),

@@ -43,6 +43,7 @@ BOUNDARIES = {
     "ars_acp/mcp_client.py": 1,  # a foreign server's fault, of whatever kind, is that server's
     "ars_cli/__main__.py": 1,
     "ars_gateway/__main__.py": 1,
+    "ars_gateway/runs.py": 1,  # a run's fault is that run's: no other ends with it
     "ars_gateway/dispatch.py": 2,  # a method's fault, inline or in its task, becomes an error answer
 }
 
