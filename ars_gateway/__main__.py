@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import NoReturn
 
 from ars_gateway.errors import StartError
-from ars_gateway.settings import PORT, Settings, load
+from ars_gateway.settings import PORT, Settings, load, secret_values
 
 DONE, USAGE, FAILED = 0, 1, 2
 
@@ -37,12 +37,15 @@ async def _serve(settings: Settings) -> None:
     import anyio
 
     from ars_gateway.gateway import Gateway
+    from ars_gateway.journal import Journal
     from ars_gateway.log import Redactor, open_log
     from ars_gateway.server import serving
 
     redact = Redactor()
-    redact.add(settings.secret)
-    gateway = Gateway(settings, open_log(settings.log_level, settings.log_file, redact))
+    for secret in (settings.secret, *secret_values(os.environ)):
+        redact.add(secret)
+    log = open_log(settings.log_level, settings.log_file, redact, Journal(settings.journal_path))
+    gateway = Gateway(settings, log)
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with serving(gateway) as addresses:
             said = [*addresses.urls, *([f"unix:{addresses.socket_path}"] if addresses.socket_path else [])]

@@ -18,6 +18,7 @@ from ars_gateway.call import Caller, Method
 from ars_gateway.devices import Devices
 from ars_gateway.errors import RESTART
 from ars_gateway.frames import Event
+from ars_gateway.health import Health
 from ars_gateway.hub import Hub
 from ars_gateway.index import open_index
 from ars_gateway.limiter import Limiter, Rate
@@ -66,7 +67,7 @@ class Gateway:
         self.presence = Presence(_itself(), self.now_ms)
         self.talks = Talks(self)
         self.crypto_loaded = "cryptography.hazmat.primitives.asymmetric.ed25519" in sys.modules
-        self.health_version = 1
+        self.health = Health(self)
         self._rates: dict[str, Rate] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._presence_due: asyncio.TimerHandle | None = None
@@ -78,7 +79,7 @@ class Gateway:
     @property
     def state_version(self) -> dict[str, int]:
         """How often what snapshots show has changed."""
-        return {"presence": self.presence.version, "health": self.health_version}
+        return {"presence": self.presence.version, "health": self.health.version}
 
     def spawn(self, job: Callable[..., Any], *args: Any) -> None:
         """Starts `job(*args)` as a task that belongs to the gateway and ends with it. May be called by a callback."""
@@ -93,16 +94,12 @@ class Gateway:
             found = self._rates[method.name] = Rate(*method.rate, self.clock)
         return found
 
-    def health(self) -> Json:
-        """The health summary of the moment."""
-        return {"ok": True, "ts": self.now_ms()}
-
     def hello(self, caller: Caller) -> Json:
         """The payload of hello-ok. Of the snapshot a caller sees what its scopes would let it ask for."""
         reads = caller.has(READ)
         snapshot: Json = {
             "presence": self.presence.listed() if reads else [],
-            "health": self.health() if reads else {},
+            "health": self.health.summary(caller.principal) if reads else {},
             "stateVersion": self.state_version,
             "uptimeMs": round((self.clock() - self.started) * 1000),
             "sessionDefaults": {
@@ -205,6 +202,7 @@ class Gateway:
                     self._tasks = tasks
                     self.spawn(self._beat)
                     self.spawn(self._sweep)
+                    self.spawn(self.health.run)
                     try:
                         async with self.talks.running():
                             try:
@@ -221,6 +219,7 @@ class Gateway:
         """Tells every client that the gateway ends, and closes them. The second time there is nobody left."""
         if self._presence_due is not None:
             self._presence_due.cancel()
+        self.health.stop()
         self.hub.broadcast("shutdown", {"reason": "service restart", "restartExpectedMs": None})
         self.talks.stop()
         self.hub.close_all(RESTART, "service restart")

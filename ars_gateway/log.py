@@ -6,10 +6,12 @@ What strangers say goes through `clean` before it gets here; JSON escapes the re
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol, TextIO
 
 import structlog
 
+from ars_gateway.journal import Journal
 from ars_gateway.limiter import Rate
 
 SHORTEST = 8
@@ -44,16 +46,21 @@ class Redactor:
 
 
 class Sink:
-    """Lines to a stream, with the secrets out."""
+    """Lines to a stream and to the journal, with the secrets out."""
 
-    def __init__(self, stream: TextIO, redact: Redactor) -> None:
+    def __init__(self, stream: TextIO, redact: Redactor, journal: Journal | None = None) -> None:
         self._stream = stream
         self._redact = redact
+        self._journal = journal
 
     def msg(self, line: str) -> None:
-        """Writes one line."""
-        self._stream.write(self._redact(line) + "\n")
+        """Writes one line. Where the disk is full, the stream still has it."""
+        line = self._redact(line)
+        self._stream.write(line + "\n")
         self._stream.flush()
+        if self._journal is not None:
+            with suppress(OSError):
+                self._journal.write(line)
 
     debug = info = warning = error = critical = msg
 
@@ -76,14 +83,17 @@ class Sampled:
         self._log.warning(event, **fields)
 
 
-def open_log(level: str, log_file: str | None, redact: Redactor) -> Log:
-    """The program's log on stderr or in `log_file` (0600). Raises `OSError` where that cannot be opened."""
+def open_log(level: str, log_file: str | None, redact: Redactor, journal: Journal | None = None) -> Log:
+    """The program's log on stderr or in `log_file` (0600), and in the journal, which clients read.
+
+    Raises `OSError` where the file cannot be opened.
+    """
     stream: TextIO = sys.stderr
     if log_file is not None:
         fd = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         stream = os.fdopen(fd, "a", encoding="utf-8", errors="backslashreplace")
     log: Log = structlog.wrap_logger(
-        Sink(stream, redact),
+        Sink(stream, redact, journal),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),

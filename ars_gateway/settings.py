@@ -29,7 +29,8 @@ TOKEN_FILE, DEVICE_SECRET_FILE, SOCKET_FILE, INDEX_FILE, CONFIG_FILE = (
     "index.sqlite",
     "config.json",
 )
-WORKSPACE, TRANSCRIPTS = "workspace", "transcripts"
+WORKSPACE, TRANSCRIPTS, JOURNAL = "workspace", "transcripts", "log"
+_SECRET_NAMES = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIALS")
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,11 @@ class Settings:
     def store(self) -> str:
         """The store of transcripts, as `event_log.open_store` takes it."""
         return self.store_url or f"jsonl:{self.state_dir / TRANSCRIPTS}"
+
+    @property
+    def journal_path(self) -> Path:
+        """The directory of the log that clients read."""
+        return self.state_dir / JOURNAL
 
     @property
     def config_path(self) -> Path:
@@ -116,6 +122,11 @@ def load(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
         log_level=value("log_level") or "info",
         log_file=value("log_file"),
     )
+
+
+def secret_values(environ: Mapping[str, str]) -> list[str]:
+    """What of the environment, which agents inherit from us, must not get into a log: keys, tokens, passwords."""
+    return [value for name, value in environ.items() if name.upper().endswith(_SECRET_NAMES)]
 
 
 def _auth_mode(value: str | None) -> Literal["token", "password"]:

@@ -52,7 +52,7 @@ class Talks:
         self.lists = Lists()
         self.approvals = Approvals(self.ask)
         self.forms = Forms(self.ask, self.shows_forms)
-        self.rooms.changed = self.lists.forget
+        self.rooms.changed = self._rooms_changed
         self._gateway = gateway
         self._store_url = settings.store
         self._makes_workspace = settings.workspace_path is None
@@ -129,6 +129,10 @@ class Talks:
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def _rooms_changed(self) -> None:
+        self.lists.forget()
+        self._gateway.health.forget()
+
     def _what_runs(self, room: Room) -> tuple[str, str | None]:
         run = next((run for run in self.runs.of(room) if run.turn is not None), None)
         return (run.order.key, run.order.id) if run is not None else (room.key, None)
@@ -136,11 +140,14 @@ class Talks:
     def _remember(self, agent: str, facts: Json) -> None:
         with self._gateway.index as index:
             index.execute("REPLACE INTO agents VALUES (?, ?)", (agent, orjson.dumps(facts)))
+        self._rooms_changed()
 
     def _note(self, event: str, fields: Json) -> None:
         """What supervisors tell goes into the log."""
         told = self._gateway.log.warning if fields.get("state") in ("backoff", "failed") else self._gateway.log.info
         told(event, **fields)
+        if "state" in fields:
+            self._gateway.health.agents_changed()
 
     def _fault(self, event: str, why: Exception) -> None:
         self._gateway.log.error(event, exc_info=why)

@@ -1,7 +1,7 @@
 """The table of methods: what is served, to whom, by which function. What is not here is unknown."""
 
 from ars_gateway.call import NODE, Method
-from ars_gateway.methods import agent, approvals, chat, devices, later, presence, sessions, usage
+from ars_gateway.methods import agent, approvals, chat, devices, health, later, logs, presence, sessions, usage
 from ars_gateway.methods.resume import resume
 from ars_gateway.scopes import ADMIN, PAIRING, READ, WRITE
 
@@ -15,6 +15,8 @@ def _later(scope: str | None, *names: str) -> list[Method]:
 _ROWS = [
     Method("connect", None, later.connect, params=None, advertised=False),
     Method("resume", None, resume, advertised=False),
+    *health.METHODS,
+    *logs.METHODS,
     # presence
     Method("system-presence", READ, presence.system_presence, params=None),
     Method("system-event", ADMIN, presence.system_event, params=None),
@@ -34,7 +36,6 @@ _ROWS = [
     # of a later time: their scopes hold already
     *_later(
         READ,
-        *("health", "status", "logs.tail", "channels.status"),
         *("tts.status", "tts.providers", "voicewake.get", "skills.status", "node.list", "node.describe"),
         *("cron.list", "cron.status", "cron.runs"),
     ),
