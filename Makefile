@@ -26,9 +26,11 @@ help: ## print this list
 run: runnable ## a whole turn on a throw-away project, in the terminal (OPENAI_API_KEY, OPENAI_BASE_URL, OPENAI_MODEL: with your model)
 	@$(VENV)/bin/ars chat --demo $(ARGS)
 
+# Without a model of yours a scripted one answers.
+SCRIPTED = $(if $(OPENAI_API_KEY)$(OPENAI_BASE_URL),,--agent '$(CURDIR)/$(VENV)/bin/ars-acp --script $(CURDIR)/fixtures/scripts/gateway.script')
 .PHONY: run-gateway
-run-gateway: runnable ## the Gateway on ws://127.0.0.1:18789, until Ctrl-C (ARS_GATEWAY_TOKEN, or a token file that it names)
-	@$(VENV)/bin/ars-gateway $(ARGS)
+run-gateway: runnable ## the Gateway on ws://127.0.0.1:18789, until Ctrl-C (OPENAI_API_KEY, OPENAI_BASE_URL, OPENAI_MODEL: with your model)
+	@$(VENV)/bin/ars-gateway $(SCRIPTED) $(ARGS)
 
 .PHONY: test
 test: testable node ## every test, real processes and clients included (COVER=1: with the coverage gate)

@@ -1,9 +1,11 @@
 """`ars-gateway`: listens until it is told to end. Exit codes: 0 ended, 1 wrong usage or settings, 2 failed."""
 
 import argparse
+import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import NoReturn
@@ -38,13 +40,14 @@ async def _serve(settings: Settings) -> None:
 
     from ars_gateway.gateway import Gateway
     from ars_gateway.journal import Journal
-    from ars_gateway.log import Redactor, open_log
+    from ars_gateway.log import Libraries, Redactor, open_log
     from ars_gateway.server import serving
 
     redact = Redactor()
-    for secret in (settings.secret, *secret_values(os.environ)):
+    for secret in (settings.secret, settings.device_secret().decode(), *secret_values(os.environ)):
         redact.add(secret)
     log = open_log(settings.log_level, settings.log_file, redact, Journal(settings.journal_path))
+    logging.basicConfig(handlers=[Libraries(log, time.monotonic)])
     gateway = Gateway(settings, log)
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with serving(gateway) as addresses:

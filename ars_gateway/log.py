@@ -3,6 +3,7 @@
 What strangers say goes through `clean` before it gets here; JSON escapes the rest. `Sampled` keeps a flood short.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any, Protocol, TextIO
 
 import structlog
 
+from ars_gateway.clean import clean
 from ars_gateway.journal import Journal
 from ars_gateway.limiter import Rate
 
@@ -81,6 +83,23 @@ class Sampled:
         if untold := self._untold.pop(event, 0):
             fields["untold"] = untold
         self._log.warning(event, **fields)
+
+
+class Libraries(logging.Handler):
+    """What libraries tell with `logging`, in our log: strangers cause some of it, so it is cleaned and sampled."""
+
+    def __init__(self, log: Log, clock: Callable[[], float]) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+        self._sampled = Sampled(log, 5, 60, clock)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One record."""
+        said = clean(record.getMessage(), 500)
+        if record.levelno >= logging.ERROR:
+            self._log.error("gateway.library", library=record.name, said=said, exc_info=record.exc_info)
+        else:
+            self._sampled.warning("gateway.library", library=record.name, said=said)
 
 
 def open_log(level: str, log_file: str | None, redact: Redactor, journal: Journal | None = None) -> Log:

@@ -101,8 +101,8 @@ class Door(H11Protocol):
         if (refusal := self._refusal(upgrade)) is not None:
             self.app = refusal
             return False
-        if not upgrade:
-            self._leave_lobby()
+        # A request has the lobby's time, unless its door says that somebody has signed in: `request.state.signed_in()`.
+        self.scope["state"]["signed_in"] = self._leave_lobby
         return upgrade
 
     def _refusal(self, upgrade: bool) -> App | None:

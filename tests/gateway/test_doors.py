@@ -1,6 +1,7 @@
 """What is looked at before a socket is upgraded, and where the gateway listens."""
 
 import asyncio
+import json
 import socket
 import stat
 
@@ -263,6 +264,21 @@ async def test_the_program_makes_its_token_listens_and_ends(tmp_path):
             assert await gateway.process.wait() == 0
         assert not gateway.unix.exists()
     assert token not in gateway.log.read_text()
+
+
+@pytest.mark.e2e
+async def test_all_that_the_program_logs_is_json(tmp_path):
+    async with program(tmp_path / "state", "--log-level", "debug") as gateway:
+        for _ in range(20):
+            status, _ = await asked(gateway.port, b"NONSENSE \x1b[31m\r\n\r\n")
+            assert status == 400
+        async with gateway.client() as client:
+            await client.request("last-heartbeat")
+    lines = [json.loads(line) for line in gateway.log.read_text().splitlines()]
+    events = [line["event"] for line in lines]
+    assert {"gateway.connected", "gateway.disconnected", "gateway.library"} <= {*events}
+    assert events.count("gateway.library") <= 5
+    assert all(line["timestamp"] and line["level"] for line in lines)
 
 
 @pytest.mark.e2e
