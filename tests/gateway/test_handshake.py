@@ -199,6 +199,45 @@ async def test_what_is_sent_right_behind_connect_is_answered_after_hello(running
         assert [frame["id"] for frame in client.frames if frame["type"] == "res"] == [first, second]
 
 
+async def test_the_first_device_waits_for_its_library_and_nobody_else_does(running):
+    running.gateway.crypto_loaded = False
+    async with running.socket() as client, running.client():
+        device = Device()
+        params = connect_params(TOKEN)
+        first = await client.begin("connect", params | {"device": device.proof(params, await client.challenge())})
+        second = await client.begin("last-heartbeat")
+        await client.answer(first)
+        assert await client.answer(second) is None
+        assert [frame["id"] for frame in client.frames if frame["type"] == "res"] == [first, second]
+    assert running.gateway.crypto_loaded
+
+
+async def test_a_device_is_refused_as_well_while_its_library_loads(running):
+    running.gateway.crypto_loaded = False
+    found = await refused(running, connect_params("wrong-wrong-wrong"), Device())
+    assert found.message == "unauthorized: gateway token mismatch (provide gateway auth token)"
+
+
+async def test_what_waits_for_hello_is_bounded(running):
+    running.gateway.crypto_loaded = False
+    async with running.socket() as client:
+        params = connect_params(TOKEN)
+        await client.begin("connect", params | {"device": Device().proof(params, await client.challenge())})
+        for _ in range(3):
+            await client.send("x" * 30_000)
+        assert await client.ended() == (1008, "too much before hello")
+
+
+async def test_a_client_that_is_gone_before_its_library_is_there_is_let_go(running):
+    running.gateway.crypto_loaded = False
+    async with running.socket() as client:
+        params = connect_params(TOKEN)
+        await client.begin("connect", params | {"device": Device().proof(params, await client.challenge())})
+        client.socket.transport.abort()
+    async with running.client(device=Device()):
+        assert len(running.gateway.hub.connections) == 1
+
+
 async def test_a_client_may_connect_before_it_reads_the_challenge(running):
     async with running.socket() as client:
         await client.begin("connect", connect_params(TOKEN), "early")
