@@ -27,7 +27,7 @@ Audience = Literal["all", "tools"]
 DELTA_SECONDS = 0.15
 # A piece of a message is told with the whole message so far: what is long is told less often, so that its bytes do not
 # grow with the square of its length. So many characters a second, for each run.
-PIECES_PER_SECOND = 1_000_000
+PIECES_PER_SECOND = 4_000_000
 # Runs of one session that may wait for each other.
 MOST_WAITING = 100
 # Where a run was cut short by our own end, as its `stopReason` has it.
