@@ -182,12 +182,12 @@ class Agents:
         return self.facts[agent]
 
     def states(self) -> dict[str, Json]:
-        """Each agent's state as its supervisor has it, of several processes the worst, and why it is in it."""
+        """Each agent's state as its supervisor has it, of several processes the worst, why it is in it, and its pid."""
         told: dict[str, Json] = {}
         for id in self.kinds:
             found = [house.supervisor[id] for house in self._houses.values() if id in house.supervisor]
             worst = max(found, key=lambda it: _BADNESS.get(it.state, 0), default=None)
-            told[id] = {"state": "stopped"} if worst is None else {"state": worst.state, "why": worst.why}
+            told[id] = {"state": "stopped"} if worst is None else _told(worst)
         return told
 
     def troubled(self) -> list[str]:
@@ -287,6 +287,11 @@ class Agents:
             if session.running is None and not session.queue:
                 del house.open[session_id]
                 await session.close()
+
+
+def _told(supervised: Supervised) -> Json:
+    status = supervised.status()
+    return {"state": status.state, "why": status.why, "pid": status.pid, "restarts": status.restarts}
 
 
 def _room_of(house: House, session_id: str) -> Room | None:

@@ -84,8 +84,7 @@ class Run:
     # It has its end; and: its agent is not at it any more.
     over: anyio.Event = field(default_factory=anyio.Event)
     quiet: anyio.Event = field(default_factory=anyio.Event)
-    # The text that was shown in chat events and when; what is to be told next of the message that grows, and when.
-    shown: str = ""
+    # When the text was last shown in a chat event; what is to be told next of the message that grows, and when.
     shown_at: float = float("-inf")
     timer: asyncio.TimerHandle | None = None
     piece: Json | None = None
@@ -297,8 +296,8 @@ class Runs:
 
     def _show(self, run: Run) -> None:
         run.timer = None
-        run.shown, run.shown_at = run.story.text, asyncio.get_running_loop().time()
-        self._chat_event(run, "delta", message=message(run.shown), droppable=True)
+        run.shown_at = asyncio.get_running_loop().time()
+        self._chat_event(run, "delta", message=message(run.story.text), droppable=True)
 
     def _end(self, run: Run, reason: str) -> None:
         """The agent's answer: how the turn has ended."""
@@ -318,8 +317,9 @@ class Runs:
         if run.timer is not None:
             run.timer.cancel()
         self._say(run)
-        if story.text != run.shown:
-            self._show(run)
+        if story.text:
+            # The whole text once more, for clients that take it from deltas alone and may have been sent none of late.
+            self._chat_event(run, "delta", message=message(story.text))
         self._tell_end(run)
         self._written(lambda: self._note_end(run))
         del self.live[run.order.principal, run.order.id]

@@ -29,6 +29,7 @@ async def agent(call: Call, params: Json) -> Json:
         raise error
     if room.facts.get("sendPolicy") == "deny":
         raise invalid("send blocked by session policy")
+    _introduce(call, room, params)
     order = Order(
         principal=call.caller.principal,
         id=run_id,
@@ -68,6 +69,16 @@ def _room(call: Call, params: Json) -> Room | None:
     else:
         return None
     return call.gateway.talks.rooms.open(call.caller.principal, canonical, call.gateway.talks.workspace)
+
+
+def _introduce(call: Call, room: Room, params: Json) -> None:
+    """What a run says of a session that has no name, or nobody's, yet."""
+    label = (params.get("label") or "").strip()
+    others = call.gateway.talks.rooms.of(call.caller.principal)
+    if label and "label" not in room.facts and not any(it.facts.get("label") == label for it in others):
+        room.facts["label"] = label
+    if (parent := params.get("spawnedBy")) and "spawnedBy" not in room.facts:
+        room.facts["spawnedBy"] = parent
 
 
 def _final(call: Call, entry: Entry) -> Json:

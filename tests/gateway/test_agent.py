@@ -14,6 +14,7 @@ OK = "=== turn repeat\nsay: Hello there\n"
 async def test_a_run_is_answered_twice_under_one_id(start: Start, tmp_path: Path):
     async with start(agent=mock(tmp_path, OK)) as gateway, gateway.client() as one:
         asked = {"message": "hi", "sessionKey": "agent:main:x", "idempotencyKey": "k1", "deliver": False}
+        asked |= {"label": "A job", "spawnedBy": "agent:main:main"}
         request = await one.begin("agent", asked)
         waiting = await one.begin("agent.wait", {"runId": "k1"})
         accepted = await one.answer(request)
@@ -21,8 +22,8 @@ async def test_a_run_is_answered_twice_under_one_id(start: Start, tmp_path: Path
         done = await one.answer(request, 2, within=15)
         assert (done["status"], done["summary"]) == ("ok", "completed")
         assert done["result"]["payloads"] == [{"text": "Hello there", "mediaUrl": None}]
-        meta = done["result"]["meta"]
-        assert meta["agentMeta"]["sessionId"] == (await one.request("sessions.list", {}))["sessions"][0]["sessionId"]
+        listed = await one.request("sessions.list", {"spawnedBy": "agent:main:main", "label": "A job"})
+        assert done["result"]["meta"]["agentMeta"]["sessionId"] == listed["sessions"][0]["sessionId"]
         waited = await one.answer(waiting)
         assert waited["status"] == "ok"
         assert waited["startedAt"] <= waited["endedAt"]

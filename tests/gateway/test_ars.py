@@ -1,11 +1,16 @@
 """The gateway in front of the real agent, whose model plays a script."""
 
+import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 
+import pytest
+
+from tests.gateway.client import Refusal
 from tests.gateway.conftest import Start
-from tests.gateway.talking import last, send, text_of
+from tests.gateway.talking import last, said, send, text_of
 
 SCRIPT = """\
 === turn
@@ -29,10 +34,10 @@ say: A summary.
 """
 
 
-def ars(directory: Path) -> str:
+def ars(directory: Path, played: str = SCRIPT) -> str:
     """The command of the real agent with a scripted model, which keeps its sessions there."""
     script = directory / "model.script"
-    script.write_text(SCRIPT)
+    script.write_text(played)
     command = [str(Path(sys.executable).parent / "ars-acp"), "--script", str(script)]
     return shlex.join([*command, "--store", f"jsonl:{directory / 'agent'}"])
 
@@ -75,6 +80,9 @@ async def test_what_our_own_agent_does_asks_tells_and_takes(start: Start, tmp_pa
         assert (await one.request("usage.status", {}))["providers"] == []
         row = (await one.request("sessions.list", {}))["sessions"][0]
         assert (row["model"], row["modelProvider"], row["totalTokens"]) == ("scripted", "ars", 150)
+        # What a person says to the agent itself goes to it as it is.
+        await send(one, "k4", "/usage")
+        assert "Tokens read: 220" in text_of(await last(one, "k4"))
         messages = (await one.request("chat.history", {"sessionKey": "main"}))["messages"]
         assert [it["role"] for it in messages[2:6]] == ["user", "assistant", "toolResult", "assistant"]
         assert (await one.request("sessions.compact", {"key": "main", "maxLines": 1}, within=15))["compacted"]
@@ -88,3 +96,20 @@ async def test_a_model_that_the_agent_has_not_is_told_with_those_that_it_has(sta
         await one.request("sessions.patch", {"key": "main", "model": "scripted", "thinkingLevel": "high"})
         await send(one, "k2")
         await last(one, "k2")
+
+
+async def test_an_agent_that_is_killed_in_mid_run_is_back_for_the_next_prompt(start: Start, tmp_path: Path):
+    agent = ars(tmp_path, '=== turn if "die"\nsay: Half\nwait 60\n=== turn repeat\nsay: Back.\n')
+    async with start(agent=agent) as gateway, gateway.client() as one:
+        await send(one, "k1", "die")
+        await last(one, "k1", "delta")
+        agents = gateway.gateway.talks.agents
+        os.kill(agents.states()["main"]["pid"], signal.SIGKILL)
+        assert "interrupted" in (await last(one, "k1", "error"))["errorMessage"]
+        assert text_of(said(one, "k1", "delta")[-1]) == "Half"
+        await send(one, "k2", "go on")
+        assert text_of(await last(one, "k2")) == "Back."
+        assert agents.troubled() == []
+        with pytest.raises(Refusal, match="interrupted") as refused:
+            await send(one, "k1", "die")
+        assert refused.value.error["retryable"]
