@@ -173,8 +173,9 @@ class Gateway:
     def presence_changed(self) -> None:
         """Tells who is here, soon: of several changes the last."""
         if self._presence_due is None:
-            loop = asyncio.get_running_loop()
-            self._presence_due = loop.call_later(self.limits.presence_seconds, self._tell_presence)
+            # The list grows with the clients that it is told to: told less often, it costs no more a second.
+            seconds = self.limits.presence_seconds * (1 + len(self.hub.connections) / 100)
+            self._presence_due = asyncio.get_running_loop().call_later(seconds, self._tell_presence)
 
     def _tell_presence(self) -> None:
         self._presence_due = None

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ars_gateway.gateway import Gateway
 
 BATCH = 64 * 1024  # that is handed to the transport at a time
+LARGE = 16 * 1024  # that waits for no other: a large event to a thousand clients is not there a thousand times
 ANSWERS = 1024 * 1024  # that may wait before nothing more is read
 PING_SECONDS = 10.0
 
@@ -189,7 +190,7 @@ class Socket(asyncio.Protocol):
             asyncio.get_running_loop().call_soon(self._flush)
         self._batch.append(data)
         self._batch_size += len(data)
-        if self._batch_size >= BATCH:
+        if self._batch_size >= LARGE:
             self._flush()
 
     def _flush(self) -> None:
