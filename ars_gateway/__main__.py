@@ -6,26 +6,30 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, Sequence
 from importlib.metadata import version
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ars_gateway.errors import StartError
 from ars_gateway.settings import PORT, Settings, load, secret_values
+
+if TYPE_CHECKING:
+    import anyio
 
 DONE, USAGE, FAILED = 0, 1, 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; its exit code."""
+    given = vars(_parser().parse_args(argv))
     try:
-        settings = load(vars(_parser().parse_args(argv)), os.environ)
+        settings = load(given, os.environ)
     except StartError as error:
         return _said(error, USAGE)
     try:
         import anyio
 
-        anyio.run(_serve, settings)
+        anyio.run(_serve, settings, given)
     except StartError as error:
         return _said(error, USAGE)
     except OSError as error:
@@ -35,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return DONE
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, given: dict[str, Any]) -> None:
+    """Serves until a signal comes, and anew with other settings where a client has asked for a restart."""
     import anyio
 
     from ars_gateway.gateway import Gateway
@@ -48,14 +53,29 @@ async def _serve(settings: Settings) -> None:
         redact.add(secret)
     log = open_log(settings.log_level, settings.log_file, redact, Journal(settings.journal_path))
     logging.basicConfig(handlers=[Libraries(log, time.monotonic)])
-    gateway = Gateway(settings, log)
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with serving(gateway) as addresses:
-            said = [*addresses.urls, *([f"unix:{addresses.socket_path}"] if addresses.socket_path else [])]
-            where = f"the {settings.auth_mode} is in {settings.secret_from}"
-            print(f"ars-gateway listens on {' and '.join(said)}; {where}", flush=True)
-            async for _ in signals:
-                break
+        while True:
+            for agent in settings.config.agents.values():
+                for value in agent.env.values():
+                    redact.add(value)
+            gateway = Gateway(settings, log)
+            async with serving(gateway) as addresses, anyio.create_task_group() as waiting:
+                said = [*addresses.urls, *([f"unix:{addresses.socket_path}"] if addresses.socket_path else [])]
+                where = f"the {settings.auth_mode} is in {settings.secret_from}"
+                print(f"ars-gateway listens on {' and '.join(said)}; {where}", flush=True)
+                waiting.start_soon(_until, signals, waiting.cancel_scope)
+                await gateway.restarting.wait()
+                waiting.cancel_scope.cancel()
+            if not gateway.restarting.is_set():
+                return
+            log.info("gateway.restarting")
+            settings = load(given | {"port": addresses.port, "rotate_token": False}, os.environ)
+
+
+async def _until(signals: AsyncIterable[int], ends: "anyio.CancelScope") -> None:
+    async for _ in signals:
+        ends.cancel()
+        return
 
 
 def _said(error: object, code: int) -> int:

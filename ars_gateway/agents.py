@@ -17,6 +17,7 @@ import anyio
 import anyio.abc
 
 from ars_gateway import approvals, choices
+from ars_gateway.config import AgentConfig
 from ars_gateway.forms import Forms
 from ars_gateway.keys import MAIN
 from ars_gateway.rooms import Room
@@ -45,6 +46,7 @@ class Kind:
     id: str
     name: str
     vendor: Vendor
+    model: str | None = None  # that answers where a session chose no other
 
 
 class Running(Protocol):
@@ -53,8 +55,9 @@ class Running(Protocol):
     def __call__(self, room: Room) -> tuple[str, str | None]: ...
 
 
-def kinds(main: str, search: str | None = None) -> dict[str, Kind]:
-    """The agents there are, `main` first: what `main` names, then every vendor whose program is found.
+def kinds(main: str, search: str | None = None, configured: Mapping[str, AgentConfig] | None = None) -> dict[str, Kind]:
+    """The agents there are, `main` first: what `main` names, then every vendor whose program is found, then those that
+    are `configured`.
 
     `main` is a vendor's name or a command line; `search` is the path to look along. Raises ValueError.
     """
@@ -63,6 +66,11 @@ def kinds(main: str, search: str | None = None) -> dict[str, Kind]:
     for vendor in VENDORS.values():
         if vendor.name != row.name and shutil.which(vendor.argv[0], path=search) is not None:
             found[vendor.name] = Kind(vendor.name, vendor.title, vendor)
+    for id, one in (configured or {}).items():
+        program = one.vendor or one.command
+        row = found[MAIN].vendor if id == MAIN or program is None else _found(command_of(program), search)
+        row = replace(row, env={**row.env, **one.env})
+        found[id] = Kind(id, one.name or row.title, row, one.model)
     return found
 
 
@@ -117,6 +125,7 @@ class Agents:
         self._forms = forms
         self._remember = remember
         self._on_event = on_event
+        self.policy = "ask"
         self._houses: dict[tuple[str, bool], House] = {}
         self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
@@ -143,6 +152,11 @@ class Agents:
     def provider(self, agent: str) -> str:
         """Whose models an agent's are that do not say it: those of its vendor."""
         return self.kinds[agent].vendor.name
+
+    def standing_model(self, agent: str) -> str | None:
+        """The model that is configured for an agent."""
+        kind = self.kinds.get(agent)
+        return kind.model if kind is not None else None
 
     async def close_session(self, room: Room) -> None:
         """Closes a session where it is open, so that it can be taken up elsewhere."""
@@ -265,9 +279,14 @@ class Agents:
             key, run = self.running(room) if room is not None else ("", None)
             return await self._forms.fill(principal, form, key=key, run=run)
 
+        def inside(session: str, path: str) -> bool:
+            return client.inside(session, path)
+
+        policies = {"ask": allow_reads(inside, ask), "ask-always": ask, "deny": allow_reads(inside)}
+        policy = policies[self.policy]
         ours = self.kinds[agent].vendor.name == VENDORS["ars"].name
         client = Client(
-            policy=allow_reads(lambda session, path: client.inside(session, path), ask),
+            policy=policy,
             unasked=allow_once if ours else None,
             fill=fill if house.forms else None,
         )

@@ -63,7 +63,7 @@ class Method:
     """A row of the table: which scope a caller needs (None: none), and who serves it.
 
     `params` names the schema of its parameters, the method's own where it is `""`, none where None. `rate` is how many
-    calls in how many seconds one device, or else one principal, may make.
+    calls in how many seconds one device, or else one principal, may make; methods of one `allowance` share it.
     """
 
     name: str
@@ -73,3 +73,4 @@ class Method:
     advertised: bool = True
     roles: frozenset[str] = OPERATOR
     rate: tuple[int, float] | None = None
+    allowance: str = ""

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
+# What clients are told of how long a restart takes.
+RESTART_EXPECTED_MS = 1500
+
 
 class Gateway:
     """Made by `running`. `clock` is monotonic seconds; `wall`, in nanoseconds, may jump."""
@@ -51,7 +54,7 @@ class Gateway:
     ) -> None:
         self.settings = settings
         self.log = log
-        self.limits = limits
+        self.limits = limits = settings.config.limited(limits)
         self.clock = clock
         self._wall = wall
         self.started = clock()
@@ -71,6 +74,10 @@ class Gateway:
         self._rates: dict[str, Rate] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._presence_due: asyncio.TimerHandle | None = None
+        # Set when the gateway is to start anew, as whoever runs it does then.
+        self.restarting = anyio.Event()
+        self._restart_reason = ""
+        self._restart_due: asyncio.TimerHandle | None = None
 
     def now_ms(self) -> int:
         """The wall clock."""
@@ -89,9 +96,10 @@ class Gateway:
     def rate(self, method: Method) -> Rate:
         """The allowance of a method that has one."""
         assert method.rate is not None, "asked for methods with a rate only"
-        found = self._rates.get(method.name)
+        name = method.allowance or method.name
+        found = self._rates.get(name)
         if found is None:
-            found = self._rates[method.name] = Rate(*method.rate, self.clock)
+            found = self._rates[name] = Rate(*method.rate, self.clock)
         return found
 
     def hello(self, caller: Caller) -> Json:
@@ -216,12 +224,22 @@ class Gateway:
             self._tasks = None
             self.index.close()
 
+    def restart(self, seconds: float, reason: str) -> None:
+        """Has the gateway start anew in `seconds`; where that is due already, then."""
+        if self._restart_due is None:
+            self._restart_reason = reason
+            self._restart_due = asyncio.get_running_loop().call_later(seconds, self.restarting.set)
+
     def say_goodbye(self) -> None:
         """Tells every client that the gateway ends, and closes them. The second time there is nobody left."""
         if self._presence_due is not None:
             self._presence_due.cancel()
         self.health.stop()
-        self.hub.broadcast("shutdown", {"reason": "service restart", "restartExpectedMs": None})
+        if self._restart_due is not None:
+            self._restart_due.cancel()
+        expected = RESTART_EXPECTED_MS if self.restarting.is_set() else None
+        reason = self._restart_reason or "service restart"
+        self.hub.broadcast("shutdown", {"reason": reason, "restartExpectedMs": expected})
         self.talks.stop()
         self.hub.close_all(RESTART, "service restart")
         self.lobby.close()

@@ -46,6 +46,9 @@ class Agents(Protocol):
     async def session(self, room: Room) -> Session:
         """The agent's session behind a room, ready for a prompt. Raises `ConnectorError`."""
 
+    def standing_model(self, agent: str) -> str | None:
+        """The model that answers where a session chose no other; None: the agent's own choice."""
+
     def provider(self, agent: str) -> str:
         """Whose models an agent's are that do not say it."""
 
@@ -239,6 +242,8 @@ class Runs:
         facts = run.order.room.facts
         if model := facts.get("modelOverride"):
             await choices.choose_model(session, facts.get("providerOverride"), model)
+        elif standing := self._agents.standing_model(run.order.room.agent):
+            await choices.choose_model(session, None, standing)
         if level := run.order.thinking or facts.get("thinkingLevel"):
             await choices.choose_thinking(session, level)
 

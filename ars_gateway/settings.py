@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 import platformdirs
 
-from ars_gateway import origins
+from ars_gateway import config, origins
 from ars_gateway.auth import OWNER, Credential, digest
+from ars_gateway.config import Config, ConfigInvalid
 from ars_gateway.errors import StartError
 
 PORT = 18789
@@ -52,6 +53,7 @@ class Settings:
     store_url: str | None = None
     log_level: str = "info"
     log_file: str | None = None
+    config: Config = field(default_factory=Config)
 
     @property
     def index_path(self) -> Path:
@@ -99,9 +101,12 @@ def load(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
             " give --allow-remote as well where that is meant, or put a proxy with TLS in front"
         )
     mode = _auth_mode(value("auth"))
+    chosen = _config(state_dir / CONFIG_FILE)
+    main = chosen.agents.get("main")
+    door = chosen.gateway
     try:
-        allowed_hosts = origins.listed(_split(value("allow_host")), origins.as_host)
-        allowed_origins = origins.listed(_split(value("allow_origin")), origins.as_origin)
+        allowed_hosts = origins.listed([*_split(value("allow_host")), *door.allowed_hosts], origins.as_host)
+        allowed_origins = origins.listed([*_split(value("allow_origin")), *door.allowed_origins], origins.as_origin)
     except ValueError as error:
         raise StartError(f"{error}: a host is name[:port], an origin is http(s)://name[:port]") from None
     port = _port(value("port"))
@@ -116,12 +121,22 @@ def load(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
         socket_path=_socket_path(given, value("socket"), state_dir),
         allowed_hosts=allowed_hosts,
         allowed_origins=allowed_origins,
-        agent=value("agent") or "ars",
-        workspace_path=_workspace(value("workspace")),
+        agent=value("agent") or (main and (main.vendor or main.command)) or "ars",
+        workspace_path=_workspace(value("workspace") or chosen.workspace),
         store_url=value("store"),
         log_level=value("log_level") or "info",
         log_file=value("log_file"),
+        config=chosen,
     )
+
+
+def _config(path: Path) -> Config:
+    try:
+        return config.load(path)
+    except ConfigInvalid as why:
+        raise StartError(f"{path}: {why}") from None
+    except OSError as why:
+        raise StartError(str(why)) from None
 
 
 def secret_values(environ: Mapping[str, str]) -> list[str]:

@@ -45,12 +45,12 @@ class Talks:
         settings = gateway.settings
         self.index_path = str(settings.index_path)
         self.workspace = str(settings.workspace)
-        self.kinds = kinds(settings.agent)
+        self.kinds = kinds(settings.agent, configured=settings.config.agents)
         self.rooms = Rooms(gateway.index)
         self.ledger = Ledger(gateway.index)
         self.spending = Spending(gateway.index)
         self.lists = Lists()
-        self.approvals = Approvals(self.ask)
+        self.approvals = Approvals(self.ask, seconds=settings.config.approvals.seconds)
         self.forms = Forms(self.ask, self.shows_forms)
         self.rooms.changed = self._rooms_changed
         self._gateway = gateway
@@ -80,6 +80,7 @@ class Talks:
                 on_event=self._note,
             )
             self.agents.running = self._what_runs
+            self.agents.policy = self._gateway.settings.config.approvals.policy
             self.runs = Runs(tasks, self.ledger, self.rooms, self.spending, self.agents, self.tell, self._fault)
             self.transcripts = Transcripts(store, self.agents)
             await self.runs.settle_left_open(self._partial)

@@ -1,7 +1,7 @@
 """The table of methods: what is served, to whom, by which function. What is not here is unknown."""
 
 from ars_gateway.call import NODE, Method
-from ars_gateway.methods import agent, approvals, chat, devices, health, later, logs, presence, sessions, usage
+from ars_gateway.methods import agent, approvals, chat, config, devices, health, later, logs, presence, sessions, usage
 from ars_gateway.methods.resume import resume
 from ars_gateway.scopes import ADMIN, PAIRING, READ, WRITE
 
@@ -17,6 +17,7 @@ _ROWS = [
     Method("resume", None, resume, advertised=False),
     *health.METHODS,
     *logs.METHODS,
+    *config.METHODS,
     # presence
     Method("system-presence", READ, presence.system_presence, params=None),
     Method("system-event", ADMIN, presence.system_event, params=None),
@@ -51,8 +52,7 @@ _ROWS = [
     ),
     *_later(
         ADMIN,
-        *("config.get", "config.set", "config.patch", "config.apply", "config.schema", "channels.logout"),
-        *("exec.approvals.get", "exec.approvals.set"),
+        *("channels.logout", "exec.approvals.get", "exec.approvals.set"),
         *("exec.approvals.node.get", "exec.approvals.node.set", "skills.install", "skills.update", "update.run"),
         *("wizard.start", "wizard.next", "wizard.cancel", "wizard.status", "cron.add", "cron.update"),
         *("cron.remove", "cron.run", "poll", "web.login.start", "web.login.wait"),

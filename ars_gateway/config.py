@@ -1,0 +1,298 @@
+"""What can be chosen about a running gateway: one typed model, kept as JSON in the state directory.
+
+Agents' commands and environments are written in the file itself, by whoever owns it: what comes over the wire names
+vendors only, so that nobody starts a program of their own from there.
+"""
+
+import os
+import secrets
+import stat
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic.alias_generators import to_camel
+
+from ars_gateway import origins
+from ars_gateway.limits import Limits
+from ars_gateway.log import HIDDEN
+from connector import VENDORS
+
+Json = dict[str, Any]
+AgentId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+# Shown as they are set by name only; written in the file only.
+SECRET_FIELDS, FILE_FIELDS = ("env",), ("command", "env")
+MOST_BYTES = 1024 * 1024
+
+
+class ConfigInvalid(Exception):
+    """The configuration is none; `issues` say where and why."""
+
+    def __init__(self, issues: list[Json]) -> None:
+        super().__init__("; ".join(f"{it['path'] or 'the whole'}: {it['message']}" for it in issues))
+        self.issues = issues
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, alias_generator=to_camel, populate_by_name=True)
+
+
+class AgentConfig(_Model):
+    """One agent: a vendor's row, or in the file a command."""
+
+    name: str | None = Field(
+        default=None, min_length=1, max_length=64, title="Name", description="What clients call it"
+    )
+    vendor: str | None = Field(default=None, title="Vendor", description=f"One of {', '.join(VENDORS)}")
+    command: str | None = Field(default=None, min_length=1, title="Command", description="Set in the file only")
+    env: dict[str, str] = Field(
+        default={}, title="Environment", description="Set in the file only; values are not shown"
+    )
+    model: str | None = Field(
+        default=None, min_length=1, title="Model", description="Answers where a session chose no other"
+    )
+
+    @model_validator(mode="after")
+    def _one_program(self) -> "AgentConfig":
+        if self.vendor is not None and self.command is not None:
+            raise ValueError("an agent has a vendor or a command, not both")
+        if self.vendor is not None and self.vendor not in VENDORS:
+            raise ValueError(f"unknown vendor {self.vendor}: one of {', '.join(VENDORS)}")
+        return self
+
+
+class DoorConfig(_Model):
+    """Who may knock, besides this machine."""
+
+    allowed_hosts: list[str] = Field(
+        default=[], title="Hosts", description="Further Host headers that are ours: name[:port]"
+    )
+    allowed_origins: list[str] = Field(default=[], title="Origins", description="Further pages: https://name[:port]")
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _hosts(cls, values: list[str]) -> list[str]:
+        origins.listed(values, origins.as_host)
+        return values
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins(cls, values: list[str]) -> list[str]:
+        origins.listed(values, origins.as_origin)
+        return values
+
+
+class ApprovalsConfig(_Model):
+    """What happens when an agent asks."""
+
+    policy: Literal["ask", "ask-always", "deny"] = Field(
+        default="ask",
+        title="Policy",
+        description="ask: reading inside the session's directory is allowed; ask-always: nothing is; deny: as ask, and"
+        " what would be asked is refused",
+    )
+    seconds: float = Field(default=120, ge=1, le=3600, title="Seconds", description="How long a question waits")
+
+
+class LimitsConfig(_Model):
+    """What a client can cost."""
+
+    tick_seconds: float = Field(default=30, ge=1, le=300, title="Tick", description="Seconds between ticks")
+    queued_bytes: int = Field(
+        default=1_572_864, ge=65_536, le=67_108_864, title="Queue", description="Bytes that wait for one"
+    )
+    queued_frames: int = Field(default=1_000, ge=10, le=100_000, title="Queue", description="Events that wait for one")
+    unauthorised_calls: int = Field(
+        default=20, ge=1, le=1_000, title="Refusals", description="In ten seconds, then the end"
+    )
+    kept_events: int = Field(
+        default=10_000, ge=0, le=1_000_000, title="Kept", description="Events that a resume can replay"
+    )
+
+
+class Config(_Model):
+    """All of it."""
+
+    agents: dict[AgentId, AgentConfig] = Field(
+        default={}, title="Agents", description="By id; `main` is the default one"
+    )
+    workspace: str | None = Field(default=None, title="Workspace", description="The directory where agents work")
+    gateway: DoorConfig = Field(default=DoorConfig(), title="Door")
+    approvals: ApprovalsConfig = Field(default=ApprovalsConfig(), title="Approvals")
+    limits: LimitsConfig = Field(default=LimitsConfig(), title="Limits")
+
+    @model_validator(mode="after")
+    def _programs(self) -> "Config":
+        for id, agent in self.agents.items():
+            if agent.vendor is None and agent.command is None and id != "main":
+                raise ValueError(f"agents.{id}: an agent has a vendor or a command")
+        return self
+
+    @field_validator("workspace")
+    @classmethod
+    def _directory(cls, value: str | None) -> str | None:
+        if value is not None and not (os.path.isabs(value) and os.path.isdir(value)):
+            raise ValueError("is no directory, named from the root")
+        return value
+
+    def limited(self, limits: Limits) -> Limits:
+        """`limits` with what is chosen here."""
+        given = {name: getattr(self.limits, name) for name in self.limits.model_fields_set}
+        return Limits(**{**vars(limits), **given})
+
+
+def parsed(text: str | bytes) -> Any:
+    """The JSON of a text. Raises `ConfigInvalid` for JSON5, of which nothing more is read than JSON."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        more = "comments, trailing commas, single quotes and bare names of JSON5 are not read"
+        raise ConfigInvalid([{"path": "", "message": f"not JSON: {error}; {more}"}]) from None
+
+
+def validated(tree: Any) -> Config:
+    """The configuration that `tree` is. Raises `ConfigInvalid`."""
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        issues = [
+            {"path": ".".join(map(str, it["loc"])), "message": it["msg"].removeprefix("Value error, ")}
+            for it in error.errors(include_url=False, include_context=False, include_input=False)
+        ]
+        raise ConfigInvalid(issues) from None
+
+
+# ── the file ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def read(path: Path) -> bytes | None:
+    """What the file holds, None where there is none. Raises OSError, and PermissionError where it is not ours alone."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    with os.fdopen(fd, "rb") as file:
+        found = os.fstat(fd)
+        if found.st_uid != os.geteuid() or not stat.S_ISREG(found.st_mode) or stat.S_IMODE(found.st_mode) & 0o077:
+            raise PermissionError(f"{path} is open to others, or belongs to somebody else: chmod 600 it")
+        return file.read(MOST_BYTES)
+
+
+def write(path: Path, tree: Json) -> None:
+    """Replaces the file at once, 0600. Raises OSError."""
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(text_of(tree))
+            file.flush()
+            os.fsync(fd)
+        os.replace(beside, path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def load(path: Path) -> Config:
+    """The configuration in the file, that of a new one where there is none. Raises `ConfigInvalid` and OSError."""
+    raw = read(path)
+    return Config() if raw is None else validated(parsed(raw))
+
+
+def text_of(tree: Any) -> bytes:
+    """As it is written."""
+    return orjson.dumps(tree, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def hash_of(raw: bytes | None) -> str:
+    """By what a writer says which version it has read."""
+    return sha256(raw or b"").hexdigest()
+
+
+# ── secrets, and what only the file says ──────────────────────────────────────────────────────────────────────────────
+
+
+def shown(tree: Any) -> Any:
+    """`tree` with the secrets out: each is the mark that `restored` takes back."""
+    if not isinstance(tree, dict) or not isinstance(tree.get("agents"), dict):
+        return tree
+    return {**tree, "agents": {id: _agent_shown(agent) for id, agent in tree["agents"].items()}}
+
+
+def _agent_shown(agent: Any) -> Any:
+    if not isinstance(agent, dict):
+        return agent
+    hidden = {name: _hidden(agent[name]) for name in SECRET_FIELDS if name in agent}
+    return {**agent, **hidden}
+
+
+def _hidden(value: Any) -> Any:
+    return dict.fromkeys(value, HIDDEN) if isinstance(value, dict) else HIDDEN
+
+
+def restored(tree: Any, before: Any) -> Any:
+    """`tree` as a client sent it, with the mark where a secret stands replaced by the secret of `before`.
+
+    Raises `ConfigInvalid` where the mark stands for nothing, and where the tree says what only the file may say.
+    """
+    if not isinstance(tree, dict) or not isinstance(tree.get("agents"), dict):
+        return tree
+    agents: Json = {}
+    issues: list[Json] = []
+    for id, agent in tree["agents"].items():
+        known = _member(_member(before, "agents"), id)
+        agents[id] = agent
+        if not isinstance(agent, dict):
+            continue
+        if isinstance(env := agent.get("env"), dict):
+            held = _member(known, "env")
+            agents[id] = agent = {**agent, "env": {k: _member(held, k) if v == HIDDEN else v for k, v in env.items()}}
+        changed = (name for name in FILE_FIELDS if agent.get(name) and agent[name] != _member(known, name))
+        issues += ({"path": f"agents.{id}.{name}", "message": "is set in the file itself"} for name in changed)
+    if issues:
+        raise ConfigInvalid(issues)
+    return {**tree, "agents": agents}
+
+
+def _member(tree: Any, name: str) -> Any:
+    return tree.get(name) if isinstance(tree, dict) else None
+
+
+def merged(tree: Any, patch: Any) -> Any:
+    """RFC 7396: `patch` over `tree`, null takes a member out."""
+    if not isinstance(patch, dict):
+        return patch
+    found = dict(tree) if isinstance(tree, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            found.pop(name, None)
+        else:
+            found[name] = merged(found.get(name), value)
+    return found
+
+
+# ── for a form ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def hints() -> dict[str, Json]:
+    """What a form shows of each path: label, help, group, order, and what is sensitive or for those who know."""
+    found: dict[str, Json] = {}
+
+    def walk(model: type[BaseModel], path: str, group: str) -> None:
+        for field, info in model.model_fields.items():
+            here = f"{path}{to_camel(field)}"
+            title = info.title or field
+            hint = {"label": title, "group": group or title, "order": len(found) + 1}
+            found[here] = hint | ({"help": info.description} if info.description else {})
+            if field in FILE_FIELDS or (group or title) == "Limits":
+                found[here]["advanced"] = True
+            if field in SECRET_FIELDS:
+                found[here] |= {"sensitive": True, "placeholder": HIDDEN}
+            inner = AgentConfig if field == "agents" else info.annotation
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                walk(inner, f"{here}.*." if field == "agents" else f"{here}.", title)
+
+    walk(Config, "", "")
+    return found

@@ -1,0 +1,302 @@
+"""config.*: read, written by hash, merged, secrets neither shown nor lost, no programs from the wire, restarts."""
+
+import json
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from ars_gateway import config
+from ars_gateway.errors import StartError
+from ars_gateway.limits import LIMITS
+from ars_gateway.log import HIDDEN
+from ars_gateway.settings import load
+from tests.gateway.client import Client, Refusal
+from tests.gateway.conftest import TOKEN, Running, Start
+from tests.gateway.host import Program, program
+from tests.gateway.talking import last, mock, send, text_of
+from tests.gateway.wire import check
+
+Json = dict[str, Any]
+KEY = "sk-a-real-secret-1234"
+AGENT: Json = {"command": "some-agent --acp", "env": {"API_KEY": KEY}, "name": "Mine"}
+
+
+def given(running: Running, tree: Json) -> None:
+    """The file as its owner writes it."""
+    config.write(running.gateway.settings.config_path, tree)
+
+
+def kept(running: Running) -> Json:
+    found: Json = json.loads(running.gateway.settings.config_path.read_text())
+    return found
+
+
+async def write(one: Client, method: str, tree: Any, **more: Any) -> Json:
+    """Writes with the hash of what is there."""
+    there = await one.request("config.get")
+    raw = tree if isinstance(tree, str) else json.dumps(tree)
+    params = {"raw": raw, **({"baseHash": there["hash"]} if there["exists"] else {}), **more}
+    answer: Json = await one.request(method, params)
+    return answer
+
+
+async def refused(one: Client, method: str, tree: Any, **more: Any) -> Json:
+    with pytest.raises(Refusal) as found:
+        await write(one, method, tree, **more)
+    assert found.value.code == "INVALID_REQUEST"
+    return found.value.error
+
+
+async def test_there_is_a_config_before_there_is_a_file(running: Running):
+    async with running.client() as one:
+        there = await one.request("config.get", {})
+        assert (there["exists"], there["valid"], there["raw"], there["parsed"]) == (False, True, None, {})
+        assert there["config"]["approvals"] == {"policy": "ask", "seconds": 120}
+        assert (there["issues"], there["warnings"], there["legacyIssues"]) == ([], [], [])
+
+
+async def test_a_file_is_written_whole_and_only_over_the_one_that_was_read(running: Running):
+    async with running.client() as one:
+        tree = {"approvals": {"seconds": 7}, "gateway": {"allowedHosts": ["ars.example:443"]}}
+        answer = await one.request("config.set", {"raw": json.dumps(tree)})
+        assert answer["ok"]
+        assert answer["config"]["approvals"] == {"policy": "ask", "seconds": 7}
+        assert kept(running) == tree
+        path = running.gateway.settings.config_path
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert [file.name for file in path.parent.iterdir() if "config" in file.name] == ["config.json"]
+        with pytest.raises(Refusal, match=r"config base hash required; re-run config\.get and retry"):
+            await one.request("config.set", {"raw": "{}"})
+        there = await one.request("config.get")
+        given(running, {"approvals": {"seconds": 8}})
+        with pytest.raises(Refusal, match=r"config changed since last load; re-run config\.get and retry"):
+            await one.request("config.set", {"raw": "{}", "baseHash": there["hash"]})
+        assert kept(running) == {"approvals": {"seconds": 8}}
+
+
+@pytest.mark.parametrize(
+    ("tree", "path", "why"),
+    [
+        ({"agent": {"model": "x"}}, "agent", "Extra inputs"),
+        ({"approvals": {"policy": "allow"}}, "approvals.policy", "'ask-always'"),
+        ({"approvals": {"seconds": "9"}}, "approvals.seconds", "valid number"),
+        ({"limits": {"tickSeconds": 0}}, "limits.tickSeconds", "greater than or equal to 1"),
+        ({"agents": {"Bad Id": {"vendor": "codex"}}}, "agents.Bad Id.[key]", "pattern"),
+        ({"agents": {"x": {"vendor": "/bin/sh"}}}, "agents.x", "unknown vendor"),
+        ({"agents": {"x": {"name": "X"}}}, "", "a vendor or a command"),
+        ({"workspace": "relative"}, "workspace", "no directory"),
+        ({"gateway": {"allowedOrigins": ["*"]}}, "gateway.allowedOrigins", "*"),
+        ({"__proto__": {}}, "__proto__", "Extra inputs"),
+        ([], "", "valid dictionary"),
+        ("{// no\n}", "", "comments"),
+        ("{'a': 1,}", "", "single quotes"),
+    ],
+)
+async def test_what_is_no_config_is_refused_and_changes_nothing(running: Running, tree: Any, path: str, why: str):
+    async with running.client() as one:
+        error = await refused(one, "config.set", tree)
+        assert error["message"] == "invalid config"
+        (issue,) = error["details"]["issues"]
+        assert issue["path"] == path
+        assert why in issue["message"]
+        assert not running.gateway.settings.config_path.exists()
+
+
+async def test_secrets_are_not_shown_and_not_lost(running: Running):
+    given(running, {"agents": {"mine": AGENT}, "approvals": {"seconds": 9}})
+    async with running.client() as one:
+        there = await one.request("config.get")
+        assert KEY not in json.dumps(there)
+        assert there["parsed"]["agents"]["mine"]["env"] == {"API_KEY": HIDDEN}
+        assert json.loads(there["raw"]) == there["parsed"]
+        changed = {**there["parsed"], "approvals": {"seconds": 10}}
+        answer = await one.request("config.set", {"raw": json.dumps(changed), "baseHash": there["hash"]})
+        assert KEY not in json.dumps(answer)
+        assert kept(running) == {"agents": {"mine": AGENT}, "approvals": {"seconds": 10}}
+        await write(one, "config.patch", {"agents": {"mine": {"name": "Yours"}}}, restartDelayMs=60_000)
+        assert kept(running)["agents"]["mine"] == {**AGENT, "name": "Yours"}
+
+
+@pytest.mark.parametrize(
+    "agent",
+    [
+        {"command": "/bin/sh -c id"},
+        {"command": "some-agent --acp -x"},
+        {"env": {"LD_PRELOAD": "/tmp/x.so"}},
+        {"env": {"API_KEY": "another"}},
+        {"env": {"OTHER": HIDDEN}},
+    ],
+)
+async def test_no_program_and_no_environment_comes_over_the_wire(running: Running, agent: Json):
+    given(running, {"agents": {"mine": AGENT}})
+    async with running.client() as one:
+        for id in ("mine", "other"):
+            error = await refused(one, "config.patch", {"agents": {id: agent}})
+            assert error["details"]["issues"][0]["path"].startswith(f"agents.{id}")
+            assert "in the file itself" in error["details"]["issues"][0]["message"]
+    assert kept(running) == {"agents": {"mine": AGENT}}
+
+
+async def test_an_agent_of_a_known_vendor_is_added_and_removed(running: Running):
+    given(running, {"agents": {"mine": AGENT}})
+    async with running.client() as one:
+        await write(
+            one, "config.set", {"agents": {"mine": AGENT | {"env": {"API_KEY": HIDDEN}}, "b": {"vendor": "codex"}}}
+        )
+        assert kept(running)["agents"] == {"mine": AGENT, "b": {"vendor": "codex"}}
+        await write(one, "config.patch", {"agents": {"mine": None}}, restartDelayMs=60_000)
+        assert kept(running)["agents"] == {"b": {"vendor": "codex"}}
+
+
+@pytest.mark.parametrize(
+    ("tree", "patch", "result"),
+    [
+        ({"a": "b"}, {"a": "c"}, {"a": "c"}),
+        ({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}),
+        ({"a": "b"}, {"a": None}, {}),
+        ({"a": "b", "b": "c"}, {"a": None}, {"b": "c"}),
+        ({"a": ["b"]}, {"a": "c"}, {"a": "c"}),
+        ({"a": "c"}, {"a": ["b"]}, {"a": ["b"]}),
+        ({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}),
+        ({"a": [{"b": "c"}]}, {"a": [1]}, {"a": [1]}),
+        (["a", "b"], ["c", "d"], ["c", "d"]),
+        ({"a": "b"}, ["c"], ["c"]),
+        ({"a": "foo"}, None, None),
+        ({"a": "foo"}, "bar", "bar"),
+        ({"e": None}, {"a": 1}, {"e": None, "a": 1}),
+        ([1, 2], {"a": "b", "c": None}, {"a": "b"}),
+        ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
+    ],
+)
+def test_a_merge_patch_is_that_of_rfc_7396(tree: Any, patch: Any, result: Any):
+    assert config.merged(tree, patch) == result
+
+
+async def test_a_patch_is_an_object_over_a_config_that_is_one(running: Running):
+    async with running.client() as one:
+        assert (await refused(one, "config.patch", []))["message"] == "config.patch raw must be an object"
+        running.gateway.settings.config_path.write_text("{oops")
+        running.gateway.settings.config_path.chmod(0o600)
+        there = await one.request("config.get")
+        assert (there["exists"], there["valid"]) == (True, False)
+        assert "not JSON" in there["issues"][0]["message"]
+        assert (await refused(one, "config.patch", {}))["message"] == "invalid config; fix before patching"
+        await write(one, "config.set", {})
+        assert (await one.request("config.get"))["valid"]
+
+
+async def test_a_file_that_others_can_read_is_not_read(running: Running):
+    given(running, {})
+    running.gateway.settings.config_path.chmod(0o644)
+    async with running.client() as one:
+        with pytest.raises(Refusal, match="chmod 600") as found:
+            await one.request("config.get")
+        assert found.value.code == "UNAVAILABLE"
+
+
+async def test_three_writes_a_minute_are_the_most_by_whatever_method(running: Running):
+    async with running.client() as one, running.client() as other:
+        for method in ("config.set", "config.patch", "config.apply"):
+            more = {} if method == "config.set" else {"restartDelayMs": 60_000}
+            await write(one, method, {}, **more)
+        for client in (one, other):
+            for method in ("config.set", "config.patch", "config.apply"):
+                with pytest.raises(Refusal, match="too often") as found:
+                    await write(client, method, {})
+                assert found.value.error["retryable"]
+                assert 0 < found.value.error["retryAfterMs"] <= 60_000
+
+
+async def test_only_admins_see_or_write_it(running: Running):
+    async with running.client("operator.write", "operator.approvals", "operator.pairing") as one:
+        for method in ("config.get", "config.set", "config.patch", "config.apply", "config.schema"):
+            with pytest.raises(Refusal, match=r"missing scope: operator\.admin"):
+                await one.request(method, {"raw": "{}"})
+
+
+async def test_the_schema_says_what_there_is(running: Running):
+    async with running.client() as one:
+        answer = await one.request("config.schema", {})
+        check("ConfigSchemaResponse", answer)
+        assert set(answer["schema"]["properties"]) == {"agents", "workspace", "gateway", "approvals", "limits"}
+        hints = answer["uiHints"]
+        assert hints["agents.*.env"]["sensitive"]
+        assert hints["limits.queuedBytes"]["advanced"]
+        assert (hints["approvals.policy"]["group"], hints["approvals.policy"]["label"]) == ("Approvals", "Policy")
+
+
+def test_what_the_file_says_holds_where_nothing_else_is_given(tmp_path: Path):
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    tree = {
+        "agents": {"main": {"vendor": "codex"}},
+        "workspace": str(tmp_path),
+        "gateway": {"allowedHosts": ["a.example"], "allowedOrigins": ["https://a.example"]},
+        "limits": {"tickSeconds": 5},
+    }
+    config.write(state / "config.json", tree)
+    env = {"ARS_GATEWAY_TOKEN": TOKEN, "ARS_GATEWAY_ALLOW_HOST": "b.example"}
+    settings = load({"state_dir": str(state)}, env)
+    assert (settings.agent, settings.workspace) == ("codex", tmp_path)
+    assert settings.allowed_hosts == {"a.example", "b.example"}
+    assert settings.allowed_origins == {"https://a.example"}
+    assert settings.config.limited(LIMITS).tick_seconds == 5
+    assert settings.config.limited(LIMITS).frame_bytes == LIMITS.frame_bytes
+    assert load({"state_dir": str(state), "agent": "ars"}, env).agent == "ars"
+    (state / "config.json").write_text('{"limits": 5}')
+    with pytest.raises(StartError, match="limits"):
+        load({"state_dir": str(state)}, env)
+
+
+async def test_what_is_configured_is_what_runs(start: Start, tmp_path: Path):
+    command = mock(tmp_path, "=== turn repeat\nsay: from the second\n")
+    chosen = config.validated({"agents": {"second": {"command": command, "name": "Two"}, "main": {"name": "One"}}})
+    first = f"{sys.executable} -c 'raise SystemExit(3)'"
+    async with start(agent=first, config=chosen) as running, running.client() as one:
+        names = {it["id"]: it["name"] for it in (await one.request("agents.list"))["agents"]}
+        assert (names["main"], names["second"]) == ("One", "Two")
+        await send(one, "r1", key="agent:second:main")
+        assert text_of(await last(one, "r1")) == "from the second"
+
+
+async def test_a_limit_that_is_configured_holds(start: Start):
+    chosen = config.validated({"limits": {"tickSeconds": 7, "unauthorisedCalls": 2}})
+    async with start(config=chosen) as running, running.client("operator.read") as one:
+        assert one.hello["policy"]["tickIntervalMs"] == 7000
+        for _ in range(2):
+            await one.begin("config.get")
+        assert (await one.ended())[0] == 1008
+
+
+async def listens(gateway: Program) -> str:
+    """What the program says when it listens again."""
+    assert gateway.process.stdout is not None
+    with anyio.fail_after(20):
+        return (await gateway.process.stdout.receive()).decode()
+
+
+@pytest.mark.e2e
+async def test_apply_starts_the_gateway_anew_in_the_same_place(tmp_path: Path):
+    state = tmp_path / "state"
+    async with program(state) as gateway:
+        async with gateway.client() as one:
+            assert one.hello["policy"]["tickIntervalMs"] == 30_000
+            answer = await write(one, "config.apply", {"limits": {"tickSeconds": 9}}, note="a try", restartDelayMs=50)
+            assert answer["restart"]["delayMs"] == 50
+            assert answer["sentinel"]["payload"]["message"] == "a try"
+            told = (await one.event("shutdown"))["payload"]
+            assert told == {"reason": "config.apply", "restartExpectedMs": 1500}
+            assert await one.ended() == (1012, "service restart")
+        assert await listens(gateway) == gateway.said
+        async with gateway.client() as one:
+            assert one.hello["policy"]["tickIntervalMs"] == 9_000
+            answer = await write(one, "config.patch", {"limits": {"tickSeconds": 8}}, restartDelayMs=0)
+            await one.ended()
+        await listens(gateway)
+        async with gateway.client() as one:
+            assert one.hello["policy"]["tickIntervalMs"] == 8_000
+            assert gateway.process.pid == answer["restart"]["pid"]
