@@ -246,6 +246,8 @@ class Agents:
     async def _there(self, house: House, agent: str) -> Supervised:
         """The agent, at work; one that had failed is tried again. Raises `AgentUnavailable` soon where it is not."""
         supervisor = house.supervisor
+        if agent not in self.kinds:
+            raise AgentUnavailable(agent, "stopped", "it is not installed any more")
         if agent not in supervisor:
             info = {"name": "ars-gateway", "title": "ARS Gateway", "version": "0"}
             vendor, client = self.kinds[agent].vendor, self._client(house, agent)

@@ -1,5 +1,7 @@
 """What goes wrong with an agent, in the words and codes of the protocol: who may try again, and when."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from ars_gateway.errors import AGENT_TIMEOUT, INVALID_REQUEST, NOT_LINKED, UNAVAILABLE, MethodError
@@ -15,6 +17,7 @@ from connector.errors import (
     SignInNeeded,
     VersionMismatch,
 )
+from event_log import LogError
 
 Json = dict[str, Any]
 RETRY_MS = 1000
@@ -61,6 +64,17 @@ def error(shape: Json) -> MethodError:
     return MethodError(
         shape["code"], shape["message"], shape.get("details"), shape.get("retryable"), shape.get("retryAfterMs")
     )
+
+
+@contextlib.contextmanager
+def as_answers() -> Iterator[None]:
+    """What fails in the block, of an agent or of a transcript, becomes the error of an answer."""
+    try:
+        yield
+    except (ConnectorError, OSError) as why:
+        raise error(told(why)) from why
+    except LogError as why:
+        raise MethodError(UNAVAILABLE, f"the transcript cannot be used: {why}", retryable=False) from why
 
 
 def _of_agent(why: AgentError) -> Json:

@@ -21,7 +21,7 @@ from ars_gateway.runs import Audience, Runs
 from ars_gateway.scopes import WRITE
 from ars_gateway.spending import Spending
 from ars_gateway.transcripts import Transcripts
-from event_log import open_store
+from event_log import LogError, open_store
 
 if TYPE_CHECKING:
     from ars_gateway.gateway import Gateway
@@ -154,7 +154,11 @@ class Talks:
         self._gateway.log.error(event, exc_info=why)
 
     async def _partial(self, entry: Entry) -> str:
-        return await self.transcripts.partial(entry, self.rooms.find(entry.principal, entry.key))
+        try:
+            return await self.transcripts.partial(entry, self.rooms.find(entry.principal, entry.key))
+        except LogError as why:  # what cannot be read keeps no gateway from its start
+            self._fault("run.partial_unknown", why)
+            return ""
 
 
 @cache

@@ -110,7 +110,8 @@ async def chat_history(call: Call, params: Json) -> Json:
     room = naming.room_of(call, params["sessionKey"])
     if room is None:
         return {"sessionKey": params["sessionKey"], "messages": [], "thinkingLevel": "off"}
-    messages = await call.gateway.talks.transcripts.messages(room)
+    with failures.as_answers():
+        messages = await call.gateway.talks.transcripts.messages(room)
     messages = messages[-(params.get("limit") or HISTORY_MESSAGES) :]
     return {
         "sessionKey": params["sessionKey"],
@@ -144,7 +145,8 @@ async def chat_inject(call: Call, params: Json) -> Json:
         raise invalid("session not found")
     label = params.get("label")
     text = f"[{label}]\n\n{params['message']}" if label else params["message"]
-    message = await call.gateway.talks.transcripts.inject(room, text)
+    with failures.as_answers():
+        message = await call.gateway.talks.transcripts.inject(room, text)
     injected = message.pop("id")
     room.aside.append(text)
     call.gateway.talks.rooms.save(room)

@@ -3,12 +3,13 @@
 import anyio
 import orjson
 
-from ars_gateway import history, keys, naming, patches, rooms
+from ars_gateway import failures, history, keys, naming, patches, rooms
 from ars_gateway.call import Call, Json, Method
 from ars_gateway.errors import invalid
 from ars_gateway.ledger import now
 from ars_gateway.rooms import Room
 from ars_gateway.scopes import ADMIN, READ
+from event_log import LogError
 
 PREVIEWS = 64
 PREVIEW_ITEMS = 12
@@ -86,7 +87,11 @@ async def _preview(call: Call, key: str, limit: int, characters: int) -> Json:
     room = call.gateway.talks.rooms.find(call.caller.principal, canonical)
     if room is None:
         return {"key": key, "status": "missing", "items": []}
-    items = history.previews(await call.gateway.talks.transcripts.messages(room), limit, characters)
+    try:
+        messages = await call.gateway.talks.transcripts.messages(room)
+    except LogError:
+        return {"key": key, "status": "error", "items": []}
+    items = history.previews(messages, limit, characters)
     return {"key": key, "status": "ok" if items else "empty", "items": items}
 
 
@@ -184,13 +189,16 @@ async def sessions_compact(call: Call, params: Json) -> Json:
     talks = call.gateway.talks
     key = naming.key_of(call, params["key"])
     room = talks.rooms.find(call.caller.principal, key)
-    messages = await talks.transcripts.messages(room) if room is not None else []
+    with failures.as_answers():
+        messages = await talks.transcripts.messages(room) if room is not None else []
     if room is None or not messages:
         return {"ok": True, "key": key, "compacted": False, "reason": "no transcript"}
     most = params.get("maxLines", COMPACT_LINES)
     if len(messages) <= most:
         return {"ok": True, "key": key, "compacted": False, "kept": len(messages)}
-    if not await talks.agents.compact(room):
+    with failures.as_answers():
+        compacted = await talks.agents.compact(room)
+    if not compacted:
         return {"ok": True, "key": key, "compacted": False, "reason": "the agent has no command for it"}
     return {"ok": True, "key": key, "compacted": True, "kept": len(messages)}
 

@@ -165,6 +165,36 @@ async def test_sessions_and_what_was_chosen_survive_a_restart(start: Start, tmp_
         assert len(history["messages"]) == 4
 
 
+async def test_a_damaged_transcript_is_told_and_harms_nothing_else(start: Start, tmp_path: Path):
+    agent = mock(tmp_path, "=== turn repeat\nsay: $prompt\n")
+    async with start(agent=agent) as gateway, gateway.client() as one:
+        await send(one, "k1")
+        await last(one, "k1")
+    [file] = (tmp_path / "state/transcripts").glob("named-*.jsonl")
+    file.write_bytes(b"{broken\n" + file.read_bytes())
+    async with start(agent=agent) as gateway, gateway.client() as one:
+        with pytest.raises(Refusal, match="the transcript cannot be used") as refused:
+            await one.request("chat.history", {"sessionKey": "main"})
+        assert refused.value.code == "UNAVAILABLE"
+        told = await one.request("sessions.preview", {"keys": ["main", "agent:::"]})
+        assert [it["status"] for it in told["previews"]] == ["error", "error"]
+        await send(one, "k2")
+        assert "errorMessage" in await last(one, "k2", "error")
+        await send(one, "k3", "fine", "other")
+        assert text_of(await last(one, "k3")) == "fine"
+
+
+async def test_a_session_whose_agent_is_not_there_any_more_says_so(running: Running):
+    async with running.client() as one:
+        entry = await patch(one, "x")
+        room = running.gateway.talks.rooms.by_id("owner", entry["sessionId"])
+        assert room is not None
+        room.agent = "gone"
+        request = await one.begin("agent", {"message": "hi", "sessionId": entry["sessionId"], "idempotencyKey": "k"})
+        with pytest.raises(Refusal, match="not installed any more"):
+            await one.answer(request, 2)
+
+
 async def test_a_session_of_somebody_else_is_as_one_that_is_not_there(running: Running):
     admit_guest(running)
     async with running.client() as one, running.client(token=GUEST) as guest:
