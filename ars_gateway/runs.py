@@ -4,12 +4,11 @@ A run belongs to the gateway, not to the connection that began it: it goes on wh
 in the ledger before anybody is told. The runs of a session follow each other in the order in which they came.
 """
 
-import asyncio
 import sqlite3
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import anyio
 import anyio.abc
@@ -18,26 +17,15 @@ from ars_gateway import choices, failures, history, rooms
 from ars_gateway.ledger import Entry, Ledger, State, now
 from ars_gateway.rooms import Room, Rooms
 from ars_gateway.spending import Spending
-from ars_gateway.story import Story
+from ars_gateway.telling import Tell, Telling
 from connector import ConnectorError, Session, Turn
 
 Json = dict[str, Any]
-Audience = Literal["all", "tools"]
 
-DELTA_SECONDS = 0.15
-# A piece of a message is told with the whole message so far: what is long is told less often, so that its bytes do not
-# grow with the square of its length. So many characters a second, for each run.
-PIECES_PER_SECOND = 4_000_000
 # Runs of one session that may wait for each other.
 MOST_WAITING = 100
 # Where a run was cut short by our own end, as its `stopReason` has it.
 RESTART = "restart"
-
-
-class Tell(Protocol):
-    """How clients are told of a run."""
-
-    def __call__(self, event: str, payload: Json, *, principal: str, droppable: bool, audience: Audience) -> None: ...
 
 
 class Agents(Protocol):
@@ -76,23 +64,15 @@ class Order:
 
 @dataclass(eq=False)
 class Run:
-    """One run as it stands. `seq` numbers its events; what a client cannot see leaves a hole."""
+    """One run as it stands. `over` is set when it has its end, `quiet` when its agent is not at it any more."""
 
     order: Order
     entry: Entry
-    story: Story = field(default_factory=Story)
-    seq: int = 0
+    telling: Telling
     turn: Turn | None = None
     session: Session | None = None
-    # It has its end; and: its agent is not at it any more.
     over: anyio.Event = field(default_factory=anyio.Event)
     quiet: anyio.Event = field(default_factory=anyio.Event)
-    # When the text was last shown in a chat event; what is to be told next of the message that grows, and when.
-    shown_at: float = float("-inf")
-    timer: asyncio.TimerHandle | None = None
-    piece: Json | None = None
-    piece_due: float = float("-inf")
-    piece_timer: asyncio.TimerHandle | None = None
 
     def settled(self) -> bool:
         """Whether it has its end."""
@@ -142,7 +122,7 @@ class Runs:
         if (known := self._ledger.enter(entry)) is not None:
             live = self.live.get((order.principal, order.id))
             return live, live.entry if live is not None else known, False
-        run = Run(order, entry)
+        run = Run(order, entry, Telling(order.id, order.key, order.room, self._tell))
         self.live[order.principal, order.id] = run
         for waiter in self._expected.pop((order.principal, order.id), ()):
             waiter.set()
@@ -228,7 +208,8 @@ class Runs:
                 order.room.aside = []
                 self._begin(run)
                 async for update in turn:
-                    self._take(run, update)
+                    if not run.settled():
+                        run.telling.take(update)
                 self._end(run, await turn.result())
             if limit.cancelled_caught:
                 self.abort([run], "timeout")
@@ -249,60 +230,7 @@ class Runs:
 
     def _begin(self, run: Run) -> None:
         run.entry.started = now()
-        self._agent_event(run, "lifecycle", {"phase": "start", "startedAt": run.entry.started})
-
-    def _take(self, run: Run, update: Any) -> None:
-        if run.settled():
-            return
-        grown = len(run.story.text)
-        for stream, data in run.story.take(raw(update)):
-            if stream == "assistant":
-                self._grow(run, data)
-            else:
-                self._say(run)
-                self._agent_event(run, stream, data)
-        if len(run.story.text) > grown:
-            self._delta(run)
-
-    def _grow(self, run: Run, data: Json) -> None:
-        """A further piece of a message: told now, or joined to what is to be told soon."""
-        if run.piece is not None:
-            if len(data["text"]) > len(data["delta"]):
-                run.piece = {"text": data["text"], "delta": run.piece["delta"] + data["delta"]}
-                return
-            self._say(run)
-        run.piece = data
-        loop = asyncio.get_running_loop()
-        if run.piece_due <= loop.time():
-            self._say(run)
-        else:
-            run.piece_timer = loop.call_at(run.piece_due, self._say, run)
-
-    def _say(self, run: Run) -> None:
-        """Tells the piece that waits, if one does."""
-        if run.piece_timer is not None:
-            run.piece_timer.cancel()
-            run.piece_timer = None
-        if run.piece is not None:
-            data, run.piece = run.piece, None
-            run.piece_due = asyncio.get_running_loop().time() + len(data["text"]) / PIECES_PER_SECOND
-            self._agent_event(run, "assistant", data)
-
-    def _delta(self, run: Run) -> None:
-        """Shows the text so far, unless that was done a moment ago: then when the moment is over."""
-        if run.timer is not None:
-            return
-        loop = asyncio.get_running_loop()
-        due = run.shown_at + DELTA_SECONDS - loop.time()
-        if due <= 0:
-            self._show(run)
-        else:
-            run.timer = loop.call_later(due, self._show, run)
-
-    def _show(self, run: Run) -> None:
-        run.timer = None
-        run.shown_at = asyncio.get_running_loop().time()
-        self._chat_event(run, "delta", message=message(run.story.text), droppable=True)
+        run.telling.begun(run.entry.started)
 
     def _end(self, run: Run, reason: str) -> None:
         """The agent's answer: how the turn has ended."""
@@ -315,17 +243,11 @@ class Runs:
         """The one end of a run: into the ledger first, then to whoever watches. False where it has had its end."""
         if run.settled():
             return False
-        entry, story = run.entry, run.story
+        entry, story = run.entry, run.telling.story
         entry.state, entry.ended = state, now()
         entry.outcome = {"text": story.text, "payloads": story.messages, **outcome, "usage": story.usage}
         self._written(lambda: self._ledger.settle(entry))
-        if run.timer is not None:
-            run.timer.cancel()
-        self._say(run)
-        if story.text:
-            # The whole text once more, for clients that take it from deltas alone and may have been sent none of late.
-            self._chat_event(run, "delta", message=message(story.text))
-        self._tell_end(run)
+        run.telling.ended(entry)
         self._written(lambda: self._note_end(run))
         del self.live[run.order.principal, run.order.id]
         run.over.set()
@@ -338,41 +260,7 @@ class Runs:
         except sqlite3.Error as why:
             self._fault("run.not_written", why)
 
-    def _tell_end(self, run: Run) -> None:
-        entry, reason = run.entry, run.entry.outcome.get("stopReason")
-        more = {"stopReason": reason} if reason else {}
-        if entry.state == "ok":
-            self._agent_event(run, "lifecycle", {"phase": "end", "endedAt": entry.ended})
-            self._chat_event(run, "final", message=message(run.story.text), more=more)
-        elif entry.state == "error":
-            text = entry.outcome["error"]["message"]
-            self._agent_event(run, "lifecycle", {"phase": "error", "error": text, "endedAt": entry.ended})
-            self._chat_event(run, "error", more={"errorMessage": text})
-        else:
-            if run.order.method == "agent":
-                self._agent_event(run, "lifecycle", {"phase": "end", "aborted": True, "endedAt": entry.ended})
-            else:
-                run.seq += 1
-            self._chat_event(run, "aborted", more=more)
-
-    # ── inside: what is told, what is noted ─────────────────────────────────────────────────────────────────────────
-
-    def _agent_event(self, run: Run, stream: str, data: Json) -> None:
-        run.seq += 1
-        audience: Audience = "all"
-        if stream != "assistant" and _quiet(stream, run.order.room.facts):
-            audience = "tools"
-        payload: Json = {"runId": run.order.id, "stream": stream, "data": data, "sessionKey": run.order.key}
-        payload |= {"seq": run.seq, "ts": now()}
-        self._tell("agent", payload, principal=run.order.principal, droppable=False, audience=audience)
-
-    def _chat_event(
-        self, run: Run, state: str, *, message: Json | None = None, more: Json | None = None, droppable: bool = False
-    ) -> None:
-        payload: Json = {"runId": run.order.id, "sessionKey": run.order.key, "seq": run.seq, "state": state}
-        if message is not None:
-            payload["message"] = message
-        self._tell("chat", payload | (more or {}), principal=run.order.principal, droppable=droppable, audience="all")
+    # ── inside: what is noted ───────────────────────────────────────────────────────────────────────────────────────
 
     def _note_start(self, order: Order) -> None:
         room = order.room
@@ -387,10 +275,10 @@ class Runs:
         self._rooms.save(room)
 
     def _note_end(self, run: Run) -> None:
-        room, usage = run.order.room, run.story.usage
+        room, usage = run.order.room, run.telling.story.usage
         if self._rooms.find(room.principal, room.key) is not room or room.session_id != run.entry.session_id:
             return  # deleted or reset meanwhile
-        room.preview = rooms.preview_of(run.story.text) or room.preview
+        room.preview = rooms.preview_of(run.telling.story.text) or room.preview
         room.facts["abortedLastRun"] = run.entry.state in ("aborted", "timeout")
         if run.session is not None and (model := choices.models_of(run.session, "")[1]) is not None:
             provider, room.facts["model"] = choices.split(model)
@@ -403,11 +291,11 @@ class Runs:
 
     def _spend(self, run: Run, room: Room) -> None:
         """Adds what the agent has counted to the day's; it tells what the whole session has cost."""
-        amount = (run.story.usage.get("cost") or {}).get("amount")
+        amount = (run.telling.story.usage.get("cost") or {}).get("amount")
         cost = None if amount is None else max(amount - room.facts.get("cost", 0), 0)
         if amount is not None:
             room.facts["cost"] = amount
-        self._spending.add(room.principal, room.agent, total=run.story.tokens, cost=cost)
+        self._spending.add(room.principal, room.agent, total=run.telling.story.tokens, cost=cost)
 
     def _forget_waiter(self, run: tuple[str, str], waiter: anyio.Event) -> None:
         waiters = self._expected.get(run, [])
@@ -417,26 +305,6 @@ class Runs:
             self._expected.pop(run, None)
 
 
-def message(text: str) -> Json:
-    """A chat message of the agent."""
-    return {"role": "assistant", "content": [{"type": "text", "text": text}], "timestamp": now()}
-
-
 def _asides(room: Room) -> list[Json]:
     """What was said in a session without its agent, for the agent."""
     return [{"type": "text", "text": text, "_meta": {history.BEHIND: True}} for text in room.aside]
-
-
-def _quiet(stream: str, facts: Json) -> bool:
-    """Whether a session shows that stream only to clients that ask for it by themselves."""
-    if stream in ("tool", "plan"):
-        return facts.get("verboseLevel") not in ("on", "full")
-    return stream == "thinking" and facts.get("reasoningLevel") not in ("on", "stream")
-
-
-def raw(update: Any) -> Json:
-    """An update as it stood on the wire; what comes most often without a detour."""
-    if update.session_update == "agent_message_chunk" and update.content.type == "text":
-        return {"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": update.content.text}}
-    told: Json = update.model_dump(by_alias=True, exclude_none=True)
-    return told

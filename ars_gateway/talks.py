@@ -17,9 +17,10 @@ from ars_gateway.forms import Forms
 from ars_gateway.ledger import Entry, Ledger
 from ars_gateway.lists import Lists
 from ars_gateway.rooms import Room, Rooms
-from ars_gateway.runs import Audience, Runs
+from ars_gateway.runs import Runs
 from ars_gateway.scopes import WRITE
 from ars_gateway.spending import Spending
+from ars_gateway.telling import Audience
 from ars_gateway.transcripts import Transcripts
 from event_log import LogError, open_store
 
