@@ -158,6 +158,12 @@ class Agents:
         kind = self.kinds.get(agent)
         return kind.model if kind is not None else None
 
+    def has_window(self, agent: str, tokens: int) -> None:
+        """An agent has told how many tokens its model's window has."""
+        if (facts := self.facts.get(agent)) is not None and facts.get("window") != tokens:
+            facts["window"] = tokens
+            self._remember(agent, facts)
+
     async def close_session(self, room: Room) -> None:
         """Closes a session where it is open, so that it can be taken up elsewhere."""
         async with self.lock(room):
@@ -296,8 +302,9 @@ class Agents:
 
     def _learn(self, agent: str, session: Session) -> None:
         models, current = choices.models_of(session, self.provider(agent))
-        facts: Json = {"models": models, "model": current}
-        if facts != self.facts.get(agent):
+        known = self.facts.get(agent) or {}
+        facts: Json = {**known, "models": models, "model": current}
+        if facts != known:
             self.facts[agent] = facts
             self._remember(agent, facts)
 

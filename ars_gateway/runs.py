@@ -40,6 +40,9 @@ class Agents(Protocol):
     def provider(self, agent: str) -> str:
         """Whose models an agent's are that do not say it."""
 
+    def has_window(self, agent: str, tokens: int) -> None:
+        """An agent has told how many tokens its model's window has."""
+
 
 @dataclass
 class Order:
@@ -286,6 +289,7 @@ class Runs:
         if usage:
             room.facts["totalTokens"] = usage.get("used", 0)
             room.facts["contextTokens"] = usage.get("size", 0)
+            self._agents.has_window(room.agent, usage.get("size", 0))
             self._spend(run, room)
         self._rooms.save(room)
 

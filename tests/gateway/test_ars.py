@@ -80,6 +80,8 @@ async def test_what_our_own_agent_does_asks_tells_and_takes(start: Start, tmp_pa
         assert (await one.request("usage.status", {}))["providers"] == []
         row = (await one.request("sessions.list", {}))["sessions"][0]
         assert (row["model"], row["modelProvider"], row["totalTokens"]) == ("scripted", "ars", 150)
+        defaults = (await one.request("sessions.list", {}))["defaults"]
+        assert defaults == {"modelProvider": "ars", "model": "scripted", "contextTokens": row["contextTokens"]}
         # What a person says to the agent itself goes to it as it is.
         await send(one, "k4", "/usage")
         assert "Tokens read: 220" in text_of(await last(one, "k4"))
