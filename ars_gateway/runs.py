@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 import anyio
 import anyio.abc
@@ -103,7 +104,8 @@ class Runs:
         self._agents = agents
         self._tell = tell
         self._fault = fault
-        self._turns: dict[str, anyio.Lock] = {}
+        # Whose turn it is in a session; there as long as a run of it is.
+        self._turns: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._expected: dict[tuple[str, str], list[anyio.Event]] = defaultdict(list)
         self._closing = False
 
@@ -194,8 +196,6 @@ class Runs:
             self._settle(run, "error", {"error": failures.INTERNAL})
         finally:
             run.quiet.set()
-        if not self.of(room) and not one_at_a_time.locked():
-            self._turns.pop(room.session_id, None)
 
     async def _converse(self, run: Run) -> None:
         order = run.order

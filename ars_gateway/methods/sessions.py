@@ -145,11 +145,10 @@ async def sessions_reset(call: Call, params: Json) -> Json:
     """Begins a session anew: its runs end, the next prompt begins another transcript."""
     talks = call.gateway.talks
     key = naming.key_of(call, params["key"])
-    room = talks.rooms.find(call.caller.principal, key)
-    if room is None:
-        room = talks.rooms.open(call.caller.principal, key, talks.workspace)
-    else:
+    if (room := talks.rooms.find(call.caller.principal, key)) is not None:
         await _end(call, room)
+    # Meanwhile somebody may have deleted it.
+    room = talks.rooms.open(call.caller.principal, key, talks.workspace)
     talks.rooms.renew(room)
     return {"ok": True, "key": key, "entry": room.entry()}
 
