@@ -31,6 +31,8 @@ Json = dict[str, Any]
 # A client that names one of these in its `caps` sees the tools of every session, whatever its verboseLevel.
 TOOL_CAPS = frozenset({"tool-events"})
 STOP_SECONDS = 4.0
+# What a connector tells that somebody should know.
+TROUBLE = frozenset({"session.recreated", "spare.failed", "record.failed", "turn.interrupted", "turn.not_sent"})
 
 TABLES = "CREATE TABLE IF NOT EXISTS agents (id TEXT PRIMARY KEY, facts BLOB NOT NULL) WITHOUT ROWID"
 
@@ -145,9 +147,14 @@ class Talks:
         self._rooms_changed()
 
     def _note(self, event: str, fields: Json) -> None:
-        """What supervisors tell goes into the log."""
-        told = self._gateway.log.warning if fields.get("state") in ("backoff", "failed") else self._gateway.log.info
-        told(event, **fields)
+        """What supervisors tell goes into the log: trouble as that, each request and turn for who looks closely."""
+        log = self._gateway.log
+        if event in TROUBLE or fields.get("state") in ("backoff", "failed"):
+            log.warning(event, **fields)
+        elif event == "agent.state" and "busy" not in (fields["state"], fields["was"]):
+            log.info(event, **fields)
+        else:
+            log.debug(event, **fields)
         if "state" in fields:
             self._gateway.health.agents_changed()
 
