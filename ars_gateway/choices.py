@@ -36,6 +36,13 @@ def model(id: str, name: str, provider: str) -> Json:
     return {"id": id, "name": name or id, "provider": id.partition("/")[0] if "/" in id else provider}
 
 
+def names_of_standing(facts: Json) -> list[str]:
+    """How a client may call the model that answers by itself, by what its agent has told: with its provider or not."""
+    current = facts.get("model")
+    rows = [row for row in facts.get("models", ()) if row["id"] == current]
+    return [name for row in rows for name in (row["id"], f"{row['provider']}/{row['id']}")]
+
+
 def split(model: str) -> tuple[str | None, str]:
     """`provider/model` in two; a model alone has no provider."""
     provider, slash, rest = model.partition("/")

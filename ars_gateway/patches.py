@@ -1,6 +1,6 @@
 """What sessions.patch may change, one row a field: what a value becomes, and what is said of one that is none."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from ars_gateway import choices
@@ -51,10 +51,11 @@ FIELDS: dict[str, Check] = {
 }
 
 
-def changes(room: Room, patch: Json, *, taken: Callable[[str], bool], standing_model: str | None) -> Json:
+def changes(room: Room, patch: Json, *, taken: Callable[[str], bool], standing: Collection[str]) -> Json:
     """What `patch` makes of a session's facts: new values by name, None for what is cleared. Raises `PatchInvalid`.
 
-    `taken(label)` tells whether another session has that label; `standing_model` is the one that answers anyway.
+    `taken(label)` tells whether another session has that label; `standing` are the names of the model that answers
+    anyway.
     """
     found: Json = {}
     for name, value in patch.items():
@@ -63,7 +64,7 @@ def changes(room: Room, patch: Json, *, taken: Callable[[str], bool], standing_m
         if name == "label":
             found |= _label(value, taken)
         elif name == "model":
-            found |= _model(value, standing_model)
+            found |= _model(value, standing)
         elif name == "spawnedBy":
             found |= _spawned_by(room, value)
         else:
@@ -80,8 +81,8 @@ def _label(value: str | None, taken: Callable[[str], bool]) -> Json:
     return {"label": label}
 
 
-def _model(value: str | None, standing: str | None) -> Json:
-    if value is None or value.strip() in ("", standing):
+def _model(value: str | None, standing: Collection[str]) -> Json:
+    if value is None or value.strip() in ("", *standing):
         return {"providerOverride": None, "modelOverride": None}
     provider, model = choices.split(value.strip())
     return {"providerOverride": provider, "modelOverride": model}

@@ -27,6 +27,7 @@ class Story:
         self._open = False
         self._thought = ""
         self._calls: dict[str, Json] = {}
+        self._titles: dict[str, str] = {}
 
     def take(self, update: Json) -> list[Event]:
         """The agent events of an update: stream and data, in order."""
@@ -70,11 +71,13 @@ class Story:
         if known is None:
             known = self._calls[call_id] = {"name": tool_name(call), "toolCallId": call_id}
             args = call.get("rawInput")
-            begun = {"phase": "start", **known, "args": args if isinstance(args, dict) else {}}
-            events.append(("tool", _with_meta(begun, call)))
+            events.append(("tool", {"phase": "start", **known, "args": args if isinstance(args, dict) else {}}))
+        if call.get("title"):
+            self._titles[call_id] = call["title"]
         content = shown(call)
         if call.get("status") in ("completed", "failed"):
-            ended = _with_meta({"phase": "result", **known}, call)
+            meta = {"meta": self._titles[call_id]} if call_id in self._titles else {}
+            ended = {"phase": "result", **known, **meta}
             ended |= {"isError": call["status"] == "failed", "result": {"content": content}}
             events.append(("tool", ended))
         elif content and not events:
@@ -106,7 +109,3 @@ def shown(call: Json) -> list[Json]:
             found.append({"type": "terminal", "terminalId": item.get("terminalId")})
     raw = call.get("rawOutput")
     return found or ([{"type": "text", "text": raw}] if isinstance(raw, str) and raw else [])
-
-
-def _with_meta(data: Json, call: Json) -> Json:
-    return {**data, "meta": call["title"]} if call.get("title") else data

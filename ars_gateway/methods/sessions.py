@@ -3,7 +3,7 @@
 import anyio
 import orjson
 
-from ars_gateway import failures, history, keys, naming, patches, rooms
+from ars_gateway import choices, failures, history, keys, naming, patches, rooms
 from ars_gateway.call import Call, Json, Method
 from ars_gateway.errors import invalid
 from ars_gateway.ledger import now
@@ -129,9 +129,9 @@ def sessions_patch(call: Call, params: Json) -> Json:
     def taken(label: str) -> bool:
         return any(it.facts.get("label") == label and it.key != key for it in talks.rooms.of(principal))
 
-    standing = (talks.agents.facts.get(room.agent) or {}).get("model")
+    standing = choices.names_of_standing(talks.agents.facts.get(room.agent) or {})
     try:
-        changed = patches.changes(room, params, taken=taken, standing_model=standing)
+        changed = patches.changes(room, params, taken=taken, standing=standing)
     except patches.PatchInvalid as why:
         raise invalid(str(why)) from None
     room = known or talks.rooms.open(principal, key, talks.workspace)

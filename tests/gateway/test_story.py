@@ -50,9 +50,8 @@ def test_a_tool_call_starts_goes_on_and_has_a_result():
         "name": "read",
         "toolCallId": "c1",
         "args": {"path": "a.txt"},
-        "meta": "Read a.txt",
     }
-    assert phases[2]["isError"] is False
+    assert (phases[2]["isError"], phases[2]["meta"]) == (False, "Read a.txt")
     assert phases[2]["result"] == {"content": [{"type": "text", "text": "half"}]}
 
 
