@@ -8,7 +8,7 @@ import contextlib
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
@@ -34,6 +34,7 @@ Json = dict[str, Any]
 MOST_OPEN = 64
 # How long an agent that has ended is waited for, in seconds, before a prompt is answered that it cannot be reached.
 PATIENCE = 0.8
+RETIRE_SECONDS = 60.0
 _BADNESS = {"failed": 3, "backoff": 2, "starting": 1}
 # What agents call their command that makes a conversation shorter.
 COMPACT = "compact"
@@ -95,6 +96,9 @@ class House:
     leave: anyio.Event = field(default_factory=anyio.Event)
     gone: anyio.Event = field(default_factory=anyio.Event)
     open: dict[str, tuple[Room, Session]] = field(default_factory=dict)
+    # How many are about to open a session here; whether its end is near.
+    coming: int = 0
+    ending: bool = False
 
 
 class Agents:
@@ -126,6 +130,8 @@ class Agents:
         self._remember = remember
         self._on_event = on_event
         self.policy = "ask"
+        # How long agents that were told otherwise of forms are kept with nothing to do.
+        self.retire_seconds = RETIRE_SECONDS
         self._houses: dict[tuple[str, bool], House] = {}
         self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
@@ -135,8 +141,7 @@ class Agents:
 
     async def session(self, room: Room) -> Session:
         """The agent's session behind a room, ready for a prompt. Raises `ConnectorError` and OSError."""
-        async with self.lock(room):
-            house = await self._house(room.principal, self._forms.shown(room.principal))
+        async with self.lock(room), self._house(room.principal, self._forms.shown(room.principal)) as house:
             if (found := house.open.pop(room.session_id, None)) is None or found[1].closed:
                 await self._close_session(room)
                 supervised = await self._there(house, room.agent)
@@ -147,6 +152,7 @@ class Agents:
                 await self._there(house, room.agent)
             house.open[room.session_id] = found
             await self._make_space(house)
+            self._retire_others(house)
             return found[1]
 
     def provider(self, agent: str) -> str:
@@ -193,12 +199,13 @@ class Agents:
         Raises `ConnectorError`.
         """
         if agent not in self.facts:
-            supervised = await self._there(await self._house(principal, False), agent)
-            session = await supervised.new_session(self._workspace)
-            self._learn(agent, session)
-            await session.close()
-            with contextlib.suppress(NotOffered):
-                await supervised.connector.delete_session(session.id)
+            async with self._house(principal, self._forms.shown(principal)) as house:
+                supervised = await self._there(house, agent)
+                session = await supervised.new_session(self._workspace)
+                self._learn(agent, session)
+                await session.close()
+                with contextlib.suppress(NotOffered):
+                    await supervised.connector.delete_session(session.id)
         return self.facts[agent]
 
     def states(self) -> dict[str, Json]:
@@ -232,14 +239,34 @@ class Agents:
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _house(self, principal: str, forms: bool) -> House:
+    @contextlib.asynccontextmanager
+    async def _house(self, principal: str, forms: bool) -> AsyncIterator[House]:
+        """The house of that principal that was told so of forms; it stands while the block lasts."""
         house = self._houses.get((principal, forms))
         if house is None:
             supervisor = Supervisor(store=self.store, on_event=self._on_event)
             house = self._houses[principal, forms] = House(principal, forms, supervisor)
             self._tasks.start_soon(self._keep, house)
-        await house.up.wait()
-        return house
+        house.coming += 1
+        try:
+            await house.up.wait()
+            yield house
+        finally:
+            house.coming -= 1
+
+    def _retire_others(self, house: House) -> None:
+        """Ends the principal's other agents after a while, where no session is open with them."""
+        for other in self._houses.values():
+            if other is not house and other.principal == house.principal and not other.open and not other.ending:
+                other.ending = True
+                self._tasks.start_soon(self._retire, other)
+
+    async def _retire(self, house: House) -> None:
+        await anyio.sleep(self.retire_seconds)
+        house.ending = False
+        if not house.open and not house.coming:
+            del self._houses[house.principal, house.forms]
+            house.leave.set()
 
     async def _keep(self, house: House) -> None:
         try:

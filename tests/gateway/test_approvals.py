@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from tests.gateway.client import Client, Json, Refusal
@@ -161,9 +162,13 @@ async def test_forms_are_offered_to_agents_only_while_somebody_can_show_them(sta
             await send(one, "k2")
             await last(one, "k2")
             assert agents.told_forms() == {"main": {False, True}}
+        agents.retire_seconds = 0
         await send(one, "k3")
         await last(one, "k3")
         assert len(said(one, "k3", "final")) == 1
+        with anyio.fail_after(10):
+            while agents.told_forms() != {"main": {False}}:
+                await anyio.lowlevel.checkpoint()
         history = await one.request("chat.history", {"sessionKey": "main"})
         assert [it["content"][0]["text"] for it in history["messages"]] == ["hi", "ok"] * 3
 
