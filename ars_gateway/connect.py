@@ -24,7 +24,6 @@ from ars_gateway.errors import (
     Refused,
     invalid,
 )
-from ars_gateway.hub import Marks
 from ars_gateway.limits import PROTOCOL
 from ars_gateway.origins import BROWSER_IDS
 from ars_gateway.protocol.validate import problems
@@ -222,8 +221,7 @@ def _welcome(connection: "Connection", request_id: str, params: Json, caller: Ca
     hello = gateway.hello(caller)
     if (resume := params.get("resume")) is not None:
         try:
-            from_, missed = gateway.hub.missed(caller, resume["connId"], resume["lastSeq"], connection.joined_at)
-            connection.marks = Marks(from_, gateway.limits.kept_seqs)
+            missed = gateway.hub.missed(caller, resume["connId"], resume["lastSeq"], connection.joined_at)
             hello["resume"] = {"resumed": True, "replayed": len(missed)}
         except MethodError as error:
             hello["resume"] = {"resumed": False, "reason": error.message, "resyncRequired": True}

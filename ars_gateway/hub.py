@@ -149,9 +149,8 @@ class Hub:
 
     # ── resume ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def missed(self, caller: Caller, conn_id: str, last_seq: int, up_to: int) -> tuple[int, list[Event]]:
-        """The event that number `last_seq` of a former connection stood for, and the kept ones after it and up to
-        event `up_to` that `caller` may see.
+    def missed(self, caller: Caller, conn_id: str, last_seq: int, up_to: int) -> list[Event]:
+        """The kept events after number `last_seq` of a former connection and up to event `up_to` that `caller` may see.
 
         Raises `MethodError` with details `{resyncRequired: true}` where they are not known any more, or were never the
         caller's: a connection of somebody else is as unknown as one that never was.
@@ -159,7 +158,7 @@ class Hub:
         number = self._former(caller, conn_id).number_of(last_seq)
         if number is None or number < self._forgotten:
             raise invalid("cannot resume: what was missed is no longer kept", {"resyncRequired": True})
-        return number, [event for event in self._after(number) if event.number <= up_to and visible(event, caller)]
+        return [event for event in self._after(number) if event.number <= up_to and visible(event, caller)]
 
     def _former(self, caller: Caller, conn_id: str) -> Marks:
         open_still = self.connections.get(conn_id)

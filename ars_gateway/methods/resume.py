@@ -10,7 +10,7 @@ def resume(call: Call, params: Json) -> Json:
     events may have come first: what is replayed belongs before `before`.
     """
     connection = call.connection
-    _, missed = call.gateway.hub.missed(call.caller, params["connId"], params["lastSeq"], connection.joined_at)
+    missed = call.gateway.hub.missed(call.caller, params["connId"], params["lastSeq"], connection.joined_at)
     first = connection.seq + 1
     connection.replay(missed)
     return {"resumed": True, "replayed": len(missed), "first": first, "before": 1}
