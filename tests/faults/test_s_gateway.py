@@ -15,13 +15,18 @@ import anyio
 import pytest
 
 from ars_gateway.auth import Credentials, digest
+from ars_gateway.call import Caller
 from ars_gateway.clean import clean
+from ars_gateway.dispatch import forbidden
 from ars_gateway.limiter import FAILURES
 from ars_gateway.limits import Limits
+from ars_gateway.methods import METHODS
+from ars_gateway.scopes import closure
 from tests.faults.conftest import FULL
 from tests.gateway.client import Refusal, connect_params
 from tests.gateway.host import GATEWAY, TOKEN, environment, program
 from tests.gateway.raw import asked, frame, opened, upgrade
+from tests.gateway.test_scopes import KINDS, NODE_METHODS, needed
 from tests.support.unprivileged import as_nobody
 
 
@@ -194,6 +199,26 @@ async def test_a_token_is_in_no_address_and_in_no_log(tmp_path, record):
 
 
 SAYS_TOKEN = {"id": "test", "version": TOKEN, "platform": "linux", "mode": "test"}
+
+
+@pytest.mark.faults("S23")
+def test_scopes_are_exact_for_every_method_and_six_kinds_of_caller(record):
+    cells = wrong = 0
+    for kind, held in KINDS.items():
+        role = "node" if kind == "node" else "operator"
+        caller = Caller("c", role, closure(held), tuple(held), {}, None, "owner", True, frozenset())
+        for name in [*METHODS, "no.such", "__proto__"]:
+            if name in ("connect", "resume"):
+                continue
+            if role == "node" or name in NODE_METHODS:
+                may = role == "node" and name in NODE_METHODS
+            else:
+                may = name in METHODS and needed(name) in held
+            wrong += (forbidden(METHODS.get(name), name, caller) is None) != may
+            cells += 1
+    record(
+        "S23", "methods x 6 kinds of caller: 100 % exact", f"{cells} cells: {wrong} wrong", wrong == 0 and cells > 500
+    )
 
 
 @pytest.mark.faults("S27")
