@@ -23,7 +23,7 @@ from ars_gateway.keys import MAIN
 from ars_gateway.rooms import Room
 from connector import VENDORS, Act, Answer, Client, Filled, NotOffered, Session, Vendor
 from connector.errors import AgentUnavailable
-from connector.permissions import allow_once, allow_reads
+from connector.permissions import Policy, allow_once, allow_reads
 from connector.supervised import Supervised
 from connector.supervisor import Supervisor
 from connector.vendors import command_of
@@ -73,6 +73,11 @@ def kinds(main: str, search: str | None = None, configured: Mapping[str, AgentCo
         row = replace(row, env={**row.env, **one.env})
         found[id] = Kind(id, one.name or row.title, row, one.model)
     return found
+
+
+def policy_of(name: str, inside: Callable[[str, str], bool], ask: Policy) -> Policy:
+    """What the configured policy means: which acts are asked about, allowed or refused at once."""
+    return {"ask": allow_reads(inside, ask), "ask-always": ask, "deny": allow_reads(inside)}[name]
 
 
 def _found(vendor: Vendor, search: str | None) -> Vendor:
@@ -317,8 +322,7 @@ class Agents:
         def inside(session: str, path: str) -> bool:
             return client.inside(session, path)
 
-        policies = {"ask": allow_reads(inside, ask), "ask-always": ask, "deny": allow_reads(inside)}
-        policy = policies[self.policy]
+        policy = policy_of(self.policy, inside, ask)
         ours = self.kinds[agent].vendor.name == VENDORS["ars"].name
         client = Client(
             policy=policy,

@@ -9,11 +9,14 @@ from typing import Any
 import anyio
 import pytest
 
+from acp_wire.schema.tool_calls import ToolCallUpdate
 from ars_gateway import config
+from ars_gateway.agents import policy_of
 from ars_gateway.errors import StartError
 from ars_gateway.limits import LIMITS
 from ars_gateway.log import HIDDEN
 from ars_gateway.settings import load
+from connector.permissions import Act, Answer
 from tests.gateway.client import Client, Refusal
 from tests.gateway.conftest import TOKEN, Running, Start
 from tests.gateway.host import Program, program
@@ -277,6 +280,40 @@ async def listens(gateway: Program) -> str:
     assert gateway.process.stdout is not None
     with anyio.fail_after(20):
         return (await gateway.process.stdout.receive()).decode()
+
+
+@pytest.mark.parametrize(
+    ("policy", "reads", "edits"),
+    [("ask", "allow", "asked"), ("ask-always", "asked", "asked"), ("deny", "allow", "refuse")],
+)
+async def test_a_policy_says_what_a_person_is_asked(policy: str, reads: str, edits: str):
+    async def ask(act: Act) -> str:
+        return "asked"
+
+    chosen = policy_of(policy, lambda session, path: path.startswith("/in/"), ask)
+    for kind, path, answer in (("read", "/in/a", reads), ("edit", "/in/a", edits)):
+        act = Act(kind, (path,), (), "s1", "", (), ToolCallUpdate(toolCallId="c1"))
+        said = await chosen(act)
+        assert (said.value if isinstance(said, Answer) else said) == answer
+
+
+async def test_nobody_is_asked_where_the_policy_denies_and_in_time_where_it_asks(start: Start, tmp_path: Path):
+    asks = mock(tmp_path, '=== turn repeat\nask edit "Change it?"\nsay: It was $result.\n')
+    for approvals, asked in (({"policy": "deny"}, 0), ({"seconds": 1}, 1)):
+        chosen = config.validated({"approvals": approvals})
+        async with start(agent=asks, config=chosen) as running, running.client() as one:
+            run = f"r{asked}"
+            await send(one, run)
+            assert text_of(await last(one, run)) == "It was refused."
+            assert len(one.named("exec.approval.requested")) == asked
+
+
+async def test_the_model_that_is_configured_answers_where_no_other_was_chosen(start: Start, tmp_path: Path):
+    chosen = config.validated({"agents": {"main": {"model": "no-such-model"}}})
+    agent = mock(tmp_path, "=== turn repeat\nsay: hello\n")
+    async with start(agent=agent, config=chosen) as running, running.client() as one:
+        await send(one, "r1")
+        assert "no-such-model" in (await last(one, "r1", "error"))["errorMessage"]
 
 
 @pytest.mark.e2e
