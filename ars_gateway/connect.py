@@ -81,6 +81,8 @@ def _enter(connection: "Connection", request_id: str, params: Json, role: str) -
     device_key = _checked_device(connection, params, role) if "device" in params else None
     device_id: str | None = params["device"]["id"] if device_key else None
     credential = _authenticated(connection, params, role, device_id)
+    if device_key is not None:
+        _used_once(connection, params["device"])
     requested = _requested(params, role)
     if device_key is None:
         assert credential is not None, "only a device has a token of its own"
@@ -136,9 +138,13 @@ def _checked_device(connection: "Connection", params: Json, role: str) -> bytes:
         raise _no("device nonce mismatch")
     if not identity.signed(key, device["signature"], identity.payloads(params, role, nonce)):
         raise _no("device signature invalid")
-    if nonce is None and not connection.gateway.signatures.first_use(device["signature"], device["signedAt"]):
-        raise _no("device signature already used: sign the nonce of the challenge")
     return key
+
+
+def _used_once(connection: "Connection", device: Json) -> None:
+    """A signature without a nonce is good for one sign-in. Asked last, so that strangers cannot fill the list."""
+    if "nonce" not in device and not connection.gateway.signatures.first_use(device["signature"], device["signedAt"]):
+        raise _no("device signature already used: sign the nonce of the challenge")
 
 
 # ── the credential ────────────────────────────────────────────────────────────────────────────────────────────────────

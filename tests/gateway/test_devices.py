@@ -110,6 +110,16 @@ async def test_a_signature_without_a_nonce_lets_in_once(running):
             await client.request("connect", params | {"device": proof})
 
 
+async def test_a_signature_that_did_not_let_in_is_not_remembered(running):
+    device = Device()
+    async with running.socket() as client:
+        await client.challenge()
+        wrong = connect_params("wrong-wrong-wrong")
+        with pytest.raises(Refusal, match="token mismatch"):
+            await client.request("connect", wrong | {"device": device.proof(wrong, None, "v1")})
+    assert not running.gateway.signatures._used
+
+
 async def test_who_is_not_local_has_to_sign_the_nonce(running):
     found = await refusal(running, Device(), version="v1", options=REMOTE)
     assert found.message == "device nonce required"

@@ -153,6 +153,14 @@ async def test_both_loopbacks_and_the_unix_socket_answer(start, tmp_path):
     assert not path.exists()
 
 
+async def test_a_peer_that_vanishes_without_a_word_is_noticed(running):
+    async with running.client() as client:
+        accepted = running.gateway.hub.connections[client.conn_id].socket._transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
+
+
 async def test_a_second_gateway_on_the_same_unix_socket_does_not_start(start, tmp_path):
     path = tmp_path / "state" / "g.sock"
     async with start(socket_path=path) as running:
