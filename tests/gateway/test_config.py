@@ -11,11 +11,12 @@ import pytest
 
 from acp_wire.schema.tool_calls import ToolCallUpdate
 from ars_gateway import config
-from ars_gateway.agents import policy_of
+from ars_gateway.agents import kinds, policy_of
 from ars_gateway.errors import StartError
 from ars_gateway.limits import LIMITS
 from ars_gateway.log import HIDDEN
 from ars_gateway.settings import load
+from connector import VENDORS
 from connector.permissions import Act, Answer
 from tests.gateway.client import Client, Refusal
 from tests.gateway.conftest import TOKEN, Running, Start
@@ -253,6 +254,16 @@ def test_what_the_file_says_holds_where_nothing_else_is_given(tmp_path: Path):
     (state / "config.json").write_text('{"limits": 5}')
     with pytest.raises(StartError, match="limits"):
         load({"state_dir": str(state)}, env)
+
+
+def test_configured_agents_stand_beside_those_that_are_found():
+    tree = {"agents": {"main": {"env": {"A": "1"}, "model": "m"}, "mine": AGENT, "two": {"vendor": "codex"}}}
+    found = kinds("ars", search="/nowhere", configured=config.validated(tree).agents)
+    assert [*found] == ["main", "mine", "two"]
+    assert (found["main"].model, found["main"].vendor.command().env["A"]) == ("m", "1")
+    assert (found["mine"].name, found["mine"].vendor.command().argv) == ("Mine", ["some-agent", "--acp"])
+    assert found["mine"].vendor.command().env["API_KEY"] == KEY
+    assert found["two"].name == VENDORS["codex"].title
 
 
 async def test_what_is_configured_is_what_runs(start: Start, tmp_path: Path):

@@ -23,6 +23,7 @@ from tests.gateway.wire import RECORDED
 # Of namespaces that are not served yet.
 WAITING = {"m_cron", "m_wizard", "m_channels", "n_node_role"}
 CASES = sorted({file.stem for file in RECORDED.glob("*.jsonl")} - WAITING)
+assert len(CASES) == 28
 TICK = 0.2
 FACTS = {"models": [{"id": "mock-1", "name": "mock-1", "provider": "mock"}], "model": "mock-1", "window": 32000}
 # What a conversation does not determine: the machine, and what had been said there before.
