@@ -25,6 +25,7 @@ AgentId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$"
 # Shown as they are set by name only; written in the file only.
 SECRET_FIELDS, FILE_FIELDS = ("env",), ("command", "env")
 MOST_BYTES = 1024 * 1024
+MOST_ISSUES = 50
 
 
 class ConfigInvalid(Exception):
@@ -159,7 +160,7 @@ def validated(tree: Any) -> Config:
     except ValidationError as error:
         issues = [
             {"path": ".".join(map(str, it["loc"])), "message": it["msg"].removeprefix("Value error, ")}
-            for it in error.errors(include_url=False, include_context=False, include_input=False)
+            for it in error.errors(include_url=False, include_context=False, include_input=False)[:MOST_ISSUES]
         ]
         raise ConfigInvalid(issues) from None
 

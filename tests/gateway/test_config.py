@@ -110,6 +110,12 @@ async def test_what_is_no_config_is_refused_and_changes_nothing(running: Running
         assert not running.gateway.settings.config_path.exists()
 
 
+async def test_of_many_faults_the_first_fifty_are_told(running: Running):
+    async with running.client() as one:
+        error = await refused(one, "config.set", {f"x{number}": 1 for number in range(5000)})
+        assert len(error["details"]["issues"]) == 50
+
+
 async def test_secrets_are_not_shown_and_not_lost(running: Running):
     given(running, {"agents": {"mine": AGENT}, "approvals": {"seconds": 9}})
     async with running.client() as one:
