@@ -11,6 +11,7 @@ import pytest
 
 from connector import Client, Restarts, Supervised, Supervisor, launch, testing
 from connector.errors import SignInNeeded
+from connector.recovery import make_anew
 from event_log.stores.memory import MemoryStore
 from tests.support.supervised import QUICK, command, mortal
 from tests.support.waiting import until
@@ -37,16 +38,14 @@ async def test_a_session_that_is_closed_while_it_is_made_anew_in_vain_leaves_not
                 it.agent.connector.client.take_out(closed.id)
 
 
-async def test_sessions_are_closed_between_their_loss_and_their_renewal(tmp_path: Path) -> None:
-    told = {"hangs": {"session/resume": [2]}}
-    with anyio.fail_after(20):
-        async with mortal(tmp_path, told=told, limits=replace(QUICK, session=1), restarts=Restarts(delay=0.01)) as it:
-            session = await it.agent.new_session(str(tmp_path))
-            it.kill()
-            await until(lambda: len(it.starts()) == 2, within=5)
+async def test_a_lost_session_that_was_closed_before_it_is_made_anew_is_not(tmp_path: Path) -> None:
+    with anyio.fail_after(10):
+        async with launch(command(tmp_path), Client(), cwd=str(tmp_path), limits=QUICK) as connector:
+            session = await connector.new_session(str(tmp_path))
             await session.close()
-            await it.agent.reached("ready")
-            assert it.agent.status().sessions == 0
+            await make_anew({session: "gone"}, connector.sessions, connector._link, connector._ask_session)
+            assert connector.sessions == {}
+            assert session.how == "new"
 
 
 async def test_an_agent_can_be_reset_by_whoever_is_told_that_it_has_failed(tmp_path: Path) -> None:
