@@ -1,6 +1,7 @@
 """One connection from its first frame to its last: handshake, then requests in and answers and events out."""
 
 import enum
+import sqlite3
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
@@ -8,7 +9,7 @@ import anyio
 
 from ars_gateway import connect, dispatch
 from ars_gateway.call import Caller
-from ars_gateway.errors import BAD_DATA, NORMAL, POLICY, MethodError, Refused, invalid
+from ars_gateway.errors import BAD_DATA, NORMAL, POLICY, MethodError, Refused, invalid, unavailable
 from ars_gateway.frames import Event, NotJson, answer, challenge, fault, parse, refusal, reply_id, too_deep
 from ars_gateway.hub import Marks
 from ars_gateway.origins import Peer
@@ -119,6 +120,9 @@ class Connection:
         except Refused as refused:
             self.refused(frame["id"], refused)
             return
+        except sqlite3.Error as error:
+            self._not_written(frame["id"], error)
+            return
         if later is not None:
             self.gateway.spawn(self._finish, frame["id"], later)
 
@@ -127,6 +131,15 @@ class Connection:
             await later()
         except Refused as refused:
             self.refused(request_id, refused)
+        except sqlite3.Error as error:
+            self._not_written(request_id, error)
+
+    def _not_written(self, request_id: str, error: sqlite3.Error) -> None:
+        """The disk refuses what the handshake has to keep: this client hears so, and nobody else suffers."""
+        self.gateway.sampled.warning("gateway.device_not_written", why=str(error), conn=self.id)
+        why = unavailable("the gateway cannot write down who you are")
+        why.retryable = True
+        self.refused(request_id, Refused(why))
 
     def refused(self, request_id: str, refused: Refused) -> None:
         """The handshake has failed: the error, then the end."""

@@ -8,6 +8,7 @@ import hmac
 import json
 import sqlite3
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -125,6 +126,8 @@ class Devices:
         row = self._row(device_id, role)
         generation = row["generation"] + (row["revoked_ms"] is not None)
         token = self._derived(device_id, role, generation)
+        if row["token_digest"] == digest(token) and row["revoked_ms"] is None:
+            return token
         with self._index:
             self._index.execute(
                 "UPDATE device_roles SET generation = ?, token_digest = ?, revoked_ms = NULL"
@@ -141,7 +144,8 @@ class Devices:
         expected = row["token_digest"] if row is not None and row["revoked_ms"] is None else None
         right = hmac.compare_digest(digest(token), expected or b"\0" * 32) and expected is not None
         if right:
-            with self._index:
+            # That it was used is nothing to keep somebody out for when the disk is full.
+            with suppress(sqlite3.OperationalError), self._index:
                 self._index.execute(
                     "UPDATE device_roles SET used_ms = ? WHERE device_id = ? AND role = ?",
                     (self._now(), device_id, role),

@@ -41,7 +41,9 @@ def request(connection: "Connection", frame: dict[str, Any]) -> None:
         return
     call = Call(gateway, connection, caller, frame["id"])
     if is_async(method):
-        gateway.spawn(_run, method, call, params)
+        # Before the task's first step, as the client may be gone by then.
+        connection.calls.add(scope := anyio.CancelScope())
+        gateway.spawn(_run, method, call, params, scope)
         return
     try:
         connection.answer(call.id, method.handler(call, params if isinstance(params, dict) else {}))
@@ -51,9 +53,7 @@ def request(connection: "Connection", frame: dict[str, Any]) -> None:
         _failed(call, method, error)
 
 
-async def _run(method: Method, call: Call, params: Any) -> None:
-    scope = anyio.CancelScope()
-    call.connection.calls.add(scope)
+async def _run(method: Method, call: Call, params: Any, scope: anyio.CancelScope) -> None:
     try:
         with scope:
             answer = await method.handler(call, params if isinstance(params, dict) else {})

@@ -37,7 +37,7 @@ class Journal:
         directory.mkdir(mode=0o700, exist_ok=True)
         found = _segments(directory)
         self._start = found[-1] if found else 0
-        self._fd = self._open()
+        self._fd = self._open(self._start)
         self._written = os.fstat(self._fd).st_size
 
     def write(self, line: str) -> None:
@@ -52,15 +52,16 @@ class Journal:
         os.close(self._fd)
 
     def _rotate(self) -> None:
+        start = self._start + self._written
+        fd = self._open(start)  # first: where it cannot be, the number of the old one stays ours
         os.close(self._fd)
-        self._start += self._written
-        self._fd, self._written = self._open(), 0
+        self._start, self._fd, self._written = start, fd, 0
         for start in _segments(self._directory)[: -self._segments]:
             (self._directory / _name(start)).unlink(missing_ok=True)
 
-    def _open(self) -> int:
+    def _open(self, start: int) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        return os.open(self._directory / _name(self._start), flags, 0o600)
+        return os.open(self._directory / _name(start), flags, 0o600)
 
 
 def tail(directory: Path, cursor: int | None, limit: int, most_bytes: int) -> Slice:

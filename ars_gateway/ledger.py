@@ -63,6 +63,8 @@ class Ledger:
         self._index = index
         index.execute(_TABLE)
         index.execute(_OPEN)
+        # Ends that the disk has refused, for whoever asks as long as this process lives.
+        self._unwritten: dict[tuple[str, str], Entry] = {}
         self._entered = 0
         self._prune()
 
@@ -86,6 +88,8 @@ class Ledger:
 
     def find(self, principal: str, run: str) -> Entry | None:
         """The entry of a run; another principal's is as good as none."""
+        if (settled := self._unwritten.get((principal, run))) is not None:
+            return settled
         query = f"SELECT {_COLUMNS} FROM runs WHERE principal = ? AND id = ?"
         found = self._index.execute(query, (principal, run)).fetchone()
         return _entry(found) if found else None
@@ -95,11 +99,13 @@ class Ledger:
         entry.ended = entry.ended or now()
         if len(text := entry.outcome.get("text") or "") > _LONGEST_TEXT:
             entry.outcome["text"] = text[:_LONGEST_TEXT]
+        self._unwritten[entry.principal, entry.id] = entry
         settled = self._write(
             "UPDATE runs SET state = ?, started = ?, ended = ?, outcome = ? "
             "WHERE principal = ? AND id = ? AND state = 'open'",
             (entry.state, entry.started, entry.ended, orjson.dumps(entry.outcome), entry.principal, entry.id),
         )
+        del self._unwritten[entry.principal, entry.id]
         return settled == 1
 
     def left_open(self) -> list[Entry]:

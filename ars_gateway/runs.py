@@ -119,19 +119,20 @@ class Runs:
         """
         if self._closing:
             raise ConnectorError(order.room.agent, "the gateway is being restarted")
-        if len(self.of(order.room)) >= MOST_WAITING:
+        known = self.find(order.principal, order.id) is not None
+        if not known and len(self.of(order.room)) >= MOST_WAITING:
             raise ConnectorError(order.room.agent, f"{MOST_WAITING} prompts of this session wait already")
         entry = Entry(
             order.principal, order.id, order.method, order.body, key=order.room.key, session_id=order.room.session_id
         )
-        if (known := self._ledger.enter(entry)) is not None:
+        if (former := self._ledger.enter(entry)) is not None:
             live = self.live.get((order.principal, order.id))
-            return live, live.entry if live is not None else known, False
+            return live, live.entry if live is not None else former, False
         run = Run(order, entry, Telling(order.id, order.key, order.room, self._tell))
         self.live[order.principal, order.id] = run
         for waiter in self._expected.pop((order.principal, order.id), ()):
             waiter.set()
-        self._note_start(order)
+        self._written(lambda: self._note_start(order))
         self._tasks.start_soon(self._carry_out, run)
         return run, entry, True
 

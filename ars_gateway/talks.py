@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -142,8 +143,11 @@ class Talks:
         return (run.order.key, run.order.id) if run is not None else (room.key, None)
 
     def _remember(self, agent: str, facts: Json) -> None:
-        with self._gateway.index as index:
-            index.execute("REPLACE INTO agents VALUES (?, ?)", (agent, orjson.dumps(facts)))
+        try:
+            with self._gateway.index as index:
+                index.execute("REPLACE INTO agents VALUES (?, ?)", (agent, orjson.dumps(facts)))
+        except sqlite3.Error as why:  # the agent tells it again in its next session
+            self._fault("agent.not_written", why)
         self._rooms_changed()
 
     def _note(self, event: str, fields: Json) -> None:
