@@ -11,26 +11,56 @@ Event = tuple[str, Json]
 BETWEEN = "\n\n"
 
 
+class Growing:
+    """A text that grows by small pieces: joined when somebody wants to see it, not at each of them."""
+
+    __slots__ = ("_pieces",)
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+
+    def add(self, piece: str) -> None:
+        """Puts `piece` at the end."""
+        self._pieces.append(piece)
+
+    def __str__(self) -> str:
+        if len(self._pieces) != 1:
+            self._pieces = ["".join(self._pieces)]
+        return self._pieces[0]
+
+
 class Story:
     """The telling of one run.
 
-    `text` is everything said in it, and only ever grows: a client that has shown a part of it shows the rest. A message
-    ends where the agent does something else.
+    Its `text` only ever grows: a client that has shown a part of it shows the rest. A message ends where the agent does
+    something else.
     """
 
     def __init__(self) -> None:
-        self.text = ""
-        self.messages: list[str] = []
+        self.size = 0  # of the text, in characters
+        self._text = Growing()
+        self._messages: list[Growing] = []
         self.usage: Json = {}
         # The tokens of all replies that were counted, each with the context that it stood in.
         self.tokens = 0
         self._open = False
-        self._thought = ""
+        self._thought = Growing()
         self._calls: dict[str, Json] = {}
         self._titles: dict[str, str] = {}
 
+    @property
+    def text(self) -> str:
+        """All that was said."""
+        return str(self._text)
+
+    @property
+    def messages(self) -> list[str]:
+        """The same, message by message."""
+        return [str(message) for message in self._messages]
+
     def take(self, update: Json) -> list[Event]:
-        """The agent events of an update: stream and data, in order."""
+        """The agent events of an update: stream and data, in order. Where data has a `delta`, its `text` is `Growing`:
+        one object for each message, and for all thoughts."""
         kind = update.get("sessionUpdate")
         if kind == "agent_message_chunk":
             return self._said(text_of(update.get("content")))
@@ -51,18 +81,21 @@ class Story:
     def _said(self, piece: str) -> list[Event]:
         if not piece:
             return []
-        if self._open:
-            self.messages[-1] += piece
-            self.text += piece
-        else:
+        if not self._open:
             self._open = True
-            apart = BETWEEN if self.text and not self.text.endswith("\n") else ""
-            self.text += apart + piece
-            self.messages.append(piece)
-        return [("assistant", {"text": self.messages[-1], "delta": piece})]
+            self._messages.append(Growing())
+            if self.size and not self.text.endswith("\n"):
+                self._add(BETWEEN)
+        self._add(piece)
+        self._messages[-1].add(piece)
+        return [("assistant", {"text": self._messages[-1], "delta": piece})]
+
+    def _add(self, piece: str) -> None:
+        self._text.add(piece)
+        self.size += len(piece)
 
     def _thinking(self, piece: str) -> list[Event]:
-        self._thought += piece
+        self._thought.add(piece)
         return [("thinking", {"text": self._thought, "delta": piece})] if piece else []
 
     def _called(self, call: Json, call_id: str) -> list[Event]:

@@ -5,7 +5,7 @@ from typing import Any, Literal, Protocol
 
 from ars_gateway.ledger import Entry, now
 from ars_gateway.rooms import Room
-from ars_gateway.story import Story
+from ars_gateway.story import Growing, Story
 
 Json = dict[str, Any]
 Audience = Literal["all", "tools"]
@@ -38,7 +38,7 @@ class Telling:
         # When the text was last shown in a chat event; what is to be told next of the message that grows, and when.
         self._shown_at = float("-inf")
         self._showing: asyncio.TimerHandle | None = None
-        self._piece: Json | None = None
+        self._piece: tuple[str, Growing, list[str]] | None = None
         self._piece_due = float("-inf")
         self._saying: asyncio.TimerHandle | None = None
 
@@ -48,14 +48,14 @@ class Telling:
 
     def take(self, update: Any) -> None:
         """The agent has said or done something."""
-        grown = len(self.story.text)
+        grown = self.story.size
         for stream, data in self.story.take(raw(update)):
-            if stream == "assistant":
-                self._grow(data)
+            if "delta" in data:
+                self._grow(stream, data["text"], data["delta"])
             else:
                 self._say()
                 self._agent(stream, data)
-        if len(self.story.text) > grown:
+        if self.story.size > grown:
             self._delta()
 
     def ended(self, entry: Entry) -> None:
@@ -84,14 +84,14 @@ class Telling:
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _grow(self, data: Json) -> None:
-        """A further piece of a message: told now, or joined to what is to be told soon."""
+    def _grow(self, stream: str, text: Growing, delta: str) -> None:
+        """A further piece of a message or a thought: told now, or joined to what is to be told soon."""
         if self._piece is not None:
-            if len(data["text"]) > len(data["delta"]):
-                self._piece = {"text": data["text"], "delta": self._piece["delta"] + data["delta"]}
+            if text is self._piece[1]:
+                self._piece[2].append(delta)
                 return
             self._say()
-        self._piece = data
+        self._piece = stream, text, [delta]
         loop = asyncio.get_running_loop()
         if self._piece_due <= loop.time():
             self._say()
@@ -104,16 +104,17 @@ class Telling:
             self._saying.cancel()
             self._saying = None
         if self._piece is not None:
-            data, self._piece = self._piece, None
-            self._piece_due = asyncio.get_running_loop().time() + len(data["text"]) / PIECES_PER_SECOND
-            self._agent("assistant", data)
+            (stream, growing, deltas), self._piece = self._piece, None
+            text = str(growing)
+            self._piece_due = asyncio.get_running_loop().time() + len(text) / PIECES_PER_SECOND
+            self._agent(stream, {"text": text, "delta": "".join(deltas)})
 
     def _delta(self) -> None:
         """Shows the text so far, unless that was done a moment ago: then when the moment is over."""
         if self._showing is not None:
             return
         loop = asyncio.get_running_loop()
-        due = self._shown_at + DELTA_SECONDS
+        due = self._shown_at + max(DELTA_SECONDS, self.story.size / PIECES_PER_SECOND)
         if due <= loop.time():
             self._show()
         else:
