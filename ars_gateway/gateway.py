@@ -67,6 +67,7 @@ class Gateway:
         self.sampled = Sampled(log, 5, 60, clock)
         self.credentials = Credentials(settings.auth_mode, settings.credentials())
         self.devices = Devices(self.index, settings.device_secret(), self.now_ms)
+        self._version = version("ars-acp")  # read from a file: once, not at each hello
         self.presence = Presence(_itself(), self.now_ms)
         self.talks = Talks(self)
         self.crypto_loaded = "cryptography.hazmat.primitives.asymmetric.ed25519" in sys.modules
@@ -128,7 +129,7 @@ class Gateway:
         return {
             "type": "hello-ok",
             "protocol": PROTOCOL,
-            "server": {"version": version("ars-acp"), "host": socket.gethostname(), "connId": caller.conn_id},
+            "server": {"version": self._version, "host": socket.gethostname(), "connId": caller.conn_id},
             "features": {
                 "methods": [name for name, method in self.methods.items() if method.advertised],
                 "events": [*EVENTS],
