@@ -78,10 +78,11 @@ lock: ## renew the locks (needs uv and npm on the PATH)
 	$$lock pyproject.toml -o requirements/run.lock; \
 	$$lock pyproject.toml --extra dev -c requirements/run.lock -o requirements/dev.lock
 	@cd $(NODE) && npm install --package-lock-only
+	@cd $(NODE)/gateway && npm install --package-lock-only
 
 .PHONY: clean
 clean: ## remove the environment and every cache
-	rm -rf $(VENV) $(NODE)/node_modules build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(NODE)/node_modules $(NODE)/gateway/node_modules build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find $(wildcard $(PACKAGES) tests bench) -name __pycache__ -prune -exec rm -rf {} +
 
 # --- what the targets stand on ---
@@ -122,7 +123,11 @@ $(VENV)/.testable: $(VENV)/.runnable requirements/dev.lock
 node:
 	@if ! command -v npm >/dev/null || ! command -v node >/dev/null; then \
 	  printf '\n*** No node and npm here: the end-to-end tests with acpx, the TypeScript SDK and the real agents are SKIPPED. ***\n\n' >&2; \
-	elif [ ! $(NODE)/node_modules/.ready -nt $(NODE)/package-lock.json ]; then \
-	  echo 'Fetching the clients and agents from npm for the end-to-end tests: 600 MB, once.'; \
-	  (cd $(NODE) && npm install --no-save --loglevel=error) && touch $(NODE)/node_modules/.ready; \
+	else \
+	  for place in $(NODE) $(NODE)/gateway; do \
+	    if [ ! $$place/node_modules/.ready -nt $$place/package-lock.json ]; then \
+	      echo "Fetching clients and agents from npm for the end-to-end tests ($$place): 900 MB in all, once."; \
+	      (cd $$place && npm install --no-save --loglevel=error) && touch $$place/node_modules/.ready || exit 1; \
+	    fi; \
+	  done; \
 	fi

@@ -13,7 +13,11 @@ from ars_gateway.scopes import READ, WRITE
 
 Json = dict[str, Any]
 
-CHANNELS = frozenset({"", "last", "webchat"})
+# Where an answer may be sent, as clients name it; they say so unasked (`whatsapp`), and unless it is to be delivered
+# nothing hangs of it.
+CHANNELS = frozenset(
+    ("", "last", "webchat", "telegram", "whatsapp", "discord", "googlechat", "slack", "signal", "imessage")
+)
 WAIT_MS = 30_000
 NO_SESSION = "Error: Pass --to <E.164>, --session-id, or --agent to choose a session"
 
