@@ -87,7 +87,7 @@ class Clients:
                 "CLAWDBOT_GATEWAY_TOKEN": TOKEN,
                 # Else it starts itself anew for an option of Node, and what is killed would be the wrong process.
                 "CLAWDBOT_NO_RESPAWN": "1",
-                "NODE_COMPILE_CACHE": str(self._home / "compiled"),
+                "NODE_COMPILE_CACHE": str(self._home.parent / "compiled"),
             }
 
 
