@@ -11,7 +11,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ars_gateway.errors import StartError
-from ars_gateway.settings import PORT, Settings, load, secret_values
+from ars_gateway.settings import PORT, Settings, alone, load, secret_values
+from event_log import LogError, StoreInvalid
 
 if TYPE_CHECKING:
     import anyio
@@ -29,13 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         import anyio
 
-        anyio.run(_serve, settings, given)
-    except StartError as error:
-        return _said(error, USAGE)
-    except OSError as error:
-        return _said(error, FAILED)
+        with alone(settings.state_dir):
+            anyio.run(_serve, settings, given)
     except Exception as error:
-        return _said(f"{type(error).__name__}: {error}", FAILED)
+        return _failed(error)
     return DONE
 
 
@@ -76,6 +74,16 @@ async def _until(signals: AsyncIterable[int], ends: "anyio.CancelScope") -> None
     async for _ in signals:
         ends.cancel()
         return
+
+
+def _failed(error: Exception) -> int:
+    """Says in one line what has ended the gateway; its exit code."""
+    while isinstance(error, ExceptionGroup):  # a group tells nothing itself
+        error = error.exceptions[0]
+    if isinstance(error, StartError | StoreInvalid):
+        return _said(error, USAGE)
+    named = isinstance(error, OSError | LogError)
+    return _said(error if named else f"{type(error).__name__}: {error}", FAILED)
 
 
 def _said(error: object, code: int) -> int:

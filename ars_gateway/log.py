@@ -3,6 +3,7 @@
 What strangers say goes through `clean` before it gets here; JSON escapes the rest. `Sampled` keeps a flood short.
 """
 
+import json
 import logging
 import os
 import sys
@@ -34,12 +35,14 @@ class Redactor:
     """Knows the secrets of this process. Values under eight characters are too common to search for."""
 
     def __init__(self) -> None:
-        self._values: set[str] = set()
+        self._values: list[str] = []
 
     def add(self, secret: str) -> None:
         """From here on `secret` leaves in no line of the log."""
         if len(secret) >= SHORTEST:
-            self._values.add(secret)
+            # As it is, and as it stands in a line of JSON.
+            found = {*self._values, secret, json.dumps(secret)[1:-1]}
+            self._values = sorted(found, key=len, reverse=True)  # of two that begin alike the longer one first
 
     def __call__(self, text: str) -> str:
         for value in self._values:

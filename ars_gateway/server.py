@@ -9,7 +9,7 @@ import os
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -169,11 +169,11 @@ def bound(settings: Settings) -> list[socket.socket]:
         for host in settings.hosts:
             try:
                 sock = _bound_tcp(host, port)
-            except OSError:
+            except OSError as error:
                 # A machine without IPv6 has no ::1; where it was asked for by name, that is an error.
                 if settings.hosts == LOOPBACK and found:
                     continue
-                raise
+                raise OSError(f"cannot listen on {_in_url(host)}:{port}: {error.strerror}") from None
             found.append(sock)
             port = sock.getsockname()[1]
         if settings.socket_path is not None:
@@ -213,9 +213,9 @@ def _bound_unix(path: Path) -> socket.socket:
     try:
         sock.bind(str(path))
         sock.listen(BACKLOG)
-    except OSError:
+    except OSError as error:
         sock.close()
-        raise
+        raise OSError(f"cannot listen on {path}: {error.strerror}") from None
     finally:
         os.umask(before)
     return sock
@@ -241,8 +241,17 @@ class _Open(set[Any]):
 @asynccontextmanager
 async def serving(gateway: Gateway) -> AsyncIterator[Addresses]:
     """The gateway, listening. At the end clients are told and the sockets closed. Raises as `bound` does."""
+    sockets = bound(gateway.settings)
+    with ExitStack() as closing:  # also where the start fails behind them
+        for sock in sockets:
+            closing.callback(sock.close)
+        async with _serving(gateway, sockets) as addresses:
+            yield addresses
+
+
+@asynccontextmanager
+async def _serving(gateway: Gateway, sockets: list[socket.socket]) -> AsyncIterator[Addresses]:
     settings = gateway.settings
-    sockets = bound(settings)
     tcp = [sock.getsockname()[:2] for sock in sockets if sock.family != socket.AF_UNIX]
     port: int = tcp[0][1]
     own = frozenset(f"{_in_url(host)}:{port}" for host, _ in tcp)

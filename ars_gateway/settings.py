@@ -4,10 +4,12 @@ What is not given on the command line comes from `ARS_GATEWAY_<NAME>`. All that 
 (0700); secrets there are files of 0600 that are ours, or the gateway does not start.
 """
 
+import fcntl
 import os
 import secrets
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +20,7 @@ from ars_gateway import config, origins
 from ars_gateway.auth import OWNER, Credential, digest
 from ars_gateway.config import Config, ConfigInvalid
 from ars_gateway.errors import StartError
+from ars_gateway.log import LEVELS
 
 PORT = 18789
 LOOPBACK = ("127.0.0.1", "::1")
@@ -30,7 +33,7 @@ TOKEN_FILE, DEVICE_SECRET_FILE, SOCKET_FILE, INDEX_FILE, CONFIG_FILE = (
     "index.sqlite",
     "config.json",
 )
-WORKSPACE, TRANSCRIPTS, JOURNAL = "workspace", "transcripts", "log"
+WORKSPACE, TRANSCRIPTS, JOURNAL, LOCK_FILE = "workspace", "transcripts", "log", "lock"
 _SECRET_NAMES = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIALS")
 
 
@@ -124,7 +127,7 @@ def load(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
         agent=value("agent") or (main and (main.vendor or main.command)) or "ars",
         workspace_path=_workspace(value("workspace") or chosen.workspace),
         store_url=value("store"),
-        log_level=value("log_level") or "info",
+        log_level=_log_level(value("log_level") or "info"),
         log_file=value("log_file"),
         config=chosen,
     )
@@ -183,6 +186,12 @@ def _workspace(value: str | None) -> Path | None:
     return path
 
 
+def _log_level(value: str) -> str:
+    if value not in LEVELS:
+        raise StartError(f"{value} is no log level: {', '.join(LEVELS)}")
+    return value
+
+
 def _port(value: Any) -> int:
     try:
         port = PORT if value is None else int(value)
@@ -215,6 +224,22 @@ def private_dir(path: Path) -> Path:
     if stat.S_IMODE(found.st_mode) & 0o077:
         raise StartError(f"{path} is open to others: chmod 700 it")
     return path
+
+
+@contextmanager
+def alone(state_dir: Path) -> Iterator[None]:
+    """Holds the directory: two gateways would each end the runs of the other. Raises `StartError` where one has it."""
+    fd = os.open(state_dir / LOCK_FILE, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StartError(
+                f"a gateway is already at work in {state_dir}: end it, or name another --state-dir"
+            ) from None
+        yield
+    finally:
+        os.close(fd)
 
 
 def kept_secret(path: Path, renew: bool = False) -> str:

@@ -14,6 +14,7 @@ from ars_gateway import forms, keys
 from ars_gateway.agents import Agents, kinds
 from ars_gateway.approvals import Approvals
 from ars_gateway.call import Caller
+from ars_gateway.errors import StartError
 from ars_gateway.forms import Forms
 from ars_gateway.ledger import Entry, Ledger
 from ars_gateway.lists import Lists
@@ -49,7 +50,10 @@ class Talks:
         settings = gateway.settings
         self.index_path = str(settings.index_path)
         self.workspace = str(settings.workspace)
-        self.kinds = kinds(settings.agent, configured=settings.config.agents)
+        try:
+            self.kinds = kinds(settings.agent, configured=settings.config.agents)
+        except ValueError as why:
+            raise StartError(f"an agent's command cannot be read: {why}") from None
         self.rooms = Rooms(gateway.index)
         self.ledger = Ledger(gateway.index)
         self.spending = Spending(gateway.index)

@@ -73,6 +73,14 @@ def test_a_journal_without_lines_has_none(tmp_path: Path):
     assert tail(tmp_path / "one", None, 5, 5).cursor == 0
 
 
+def test_a_secret_is_hidden_whole_however_it_is_spelled_in_a_line():
+    redact = Redactor()
+    for secret in ("a-secret", "a-secret-and-more", 'pässword "quoted"'):
+        redact.add(secret)
+    line = json.dumps({"one": "a-secret-and-more", "two": 'pässword "quoted"', "three": "a-secret"})
+    assert set(json.loads(redact(line)).values()) == {"[redacted]"}
+
+
 def test_secrets_are_not_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     redact = Redactor()
     redact.add("a-secret-value")

@@ -1,0 +1,72 @@
+"""A start that cannot be: one line that says why, and the exit code for it."""
+
+import socket
+from pathlib import Path
+
+import anyio
+import pytest
+
+from ars_gateway.__main__ import main
+from ars_gateway.errors import StartError
+from ars_gateway.settings import alone
+from tests.gateway.host import GATEWAY, environment, program
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    path = tmp_path / "state"
+    path.mkdir(mode=0o700)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "said"),
+    [
+        (["--agent", "an 'unclosed"], 1, "an agent's command cannot be read: No closing quotation"),
+        (["--store", "nonsense:x"], 1, "a store is named by a URL that starts with"),
+        (["--host", "nowhere.invalid", "--allow-remote"], 2, "cannot listen on nowhere.invalid:0: "),
+        (["--socket", "/nonexistent/x"], 2, "cannot listen on /nonexistent/x: No such file or directory"),
+    ],
+)
+def test_what_cannot_be_served_is_said_in_one_line(
+    state: Path, given: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["--state-dir", str(state), "--port", "0", *given]) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"ars-gateway: {said}")
+
+
+def test_a_log_level_that_is_none_is_said(
+    state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("ARS_GATEWAY_LOG_LEVEL", "loud")
+    assert main(["--state-dir", str(state)]) == 1
+    assert capsys.readouterr().err == "ars-gateway: loud is no log level: debug, info, warning, error\n"
+
+
+def test_a_port_that_is_taken_is_named(state: Path, capsys: pytest.CaptureFixture[str]):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main(["--state-dir", str(state), "--port", str(port)]) == 2
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in capsys.readouterr().err
+
+
+def test_an_index_that_is_none_is_named(state: Path, capsys: pytest.CaptureFixture[str]):
+    (state / "index.sqlite").write_text("this is no index of ours, and no other database")
+    assert main(["--state-dir", str(state), "--port", "0"]) == 2
+    assert capsys.readouterr().err == f"ars-gateway: {state}/index.sqlite cannot be used: file is not a database\n"
+
+
+async def test_two_gateways_do_not_share_a_directory(state: Path):
+    async with program(state) as first:
+        command = [GATEWAY, "--port", "0", "--no-socket", "--state-dir", str(state)]
+        with anyio.fail_after(20):
+            second = await anyio.run_process(command, env=environment(), check=False)
+        assert second.returncode == 1
+        assert second.stderr.decode().startswith(f"ars-gateway: a gateway is already at work in {state}")
+        async with first.client() as client:
+            assert await client.request("system-presence")
+    with alone(state), pytest.raises(StartError), alone(state):
+        pass
