@@ -41,6 +41,10 @@ def request(connection: "Connection", frame: dict[str, Any]) -> None:
         return
     call = Call(gateway, connection, caller, frame["id"])
     if is_async(method):
+        if len(connection.calls) >= gateway.limits.calls:
+            why = MethodError(UNAVAILABLE, "too many requests wait for their answers", retryable=True)
+            connection.refuse(frame["id"], why)
+            return
         # Before the task's first step, as the client may be gone by then.
         connection.calls.add(scope := anyio.CancelScope())
         gateway.spawn(_run, method, call, params, scope)

@@ -24,6 +24,7 @@ class Limits:
     waiting_most: int = 512
     close_seconds: float = 5  # from our close frame to the end of the socket
     depth: int = 100  # of nested JSON
+    calls: int = 1_000  # of one connection that wait for their answers
     unauthorised_calls: int = 20
     unauthorised_seconds: float = 10
     pings: int = 200  # in ten seconds

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 
 Json = dict[str, Any]
-MOST_LISTS = 256
+MOST_LISTS, MOST_BYTES = 256, 16 * 1024 * 1024
 
 
 class Lists:
@@ -13,10 +13,12 @@ class Lists:
 
     def __init__(self) -> None:
         self._made: dict[bytes, tuple[int, orjson.Fragment]] = {}
+        self._size = 0
 
     def forget(self) -> None:
         """Something has changed."""
         self._made.clear()
+        self._size = 0
 
     def get(self, key: bytes) -> tuple[int, orjson.Fragment] | None:
         """How many rows that list has, and the list."""
@@ -24,7 +26,12 @@ class Lists:
 
     def put(self, key: bytes, rows: list[Json]) -> tuple[int, orjson.Fragment]:
         """Keeps a list."""
-        if len(self._made) >= MOST_LISTS:
-            self._made.clear()
-        made = self._made[key] = (len(rows), orjson.Fragment(orjson.dumps(rows)))
+        text = orjson.dumps(rows)
+        size = len(key) + len(text)
+        if len(self._made) >= MOST_LISTS or self._size + size > MOST_BYTES:
+            self.forget()
+        made = len(rows), orjson.Fragment(text)
+        if size <= MOST_BYTES:
+            self._made[key] = made
+            self._size += size
         return made

@@ -105,7 +105,10 @@ class Socket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         wire = self._wire
         wire.receive_data(data)
-        self._unread += wire.events_received()
+        if self._closing:
+            wire.events_received()  # nobody reads it any more
+        else:
+            self._unread += wire.events_received()
         # What was said counts, though the end may have come right behind it.
         self._read()
         self._flush_wire()

@@ -145,12 +145,13 @@ async def sessions_reset(call: Call, params: Json) -> Json:
     """Begins a session anew: its runs end, the next prompt begins another transcript."""
     talks = call.gateway.talks
     key = naming.key_of(call, params["key"])
-    if (room := talks.rooms.find(call.caller.principal, key)) is not None:
-        await _end(call, room)
-    # Meanwhile somebody may have deleted it.
-    room = talks.rooms.open(call.caller.principal, key, talks.workspace)
-    talks.rooms.renew(room)
-    return {"ok": True, "key": key, "entry": room.entry()}
+    with anyio.CancelScope(shield=True):  # a client that leaves leaves nothing half done
+        if (room := talks.rooms.find(call.caller.principal, key)) is not None:
+            await _end(call, room)
+        # Meanwhile somebody may have deleted it.
+        talks.rooms.renew(talks.rooms.open(call.caller.principal, key, talks.workspace))
+    entry = talks.rooms.open(call.caller.principal, key, talks.workspace).entry()
+    return {"ok": True, "key": key, "entry": entry}
 
 
 async def sessions_delete(call: Call, params: Json) -> Json:
@@ -162,11 +163,12 @@ async def sessions_delete(call: Call, params: Json) -> Json:
     room = talks.rooms.find(call.caller.principal, key)
     if room is None:
         return {"ok": True, "key": key, "deleted": False, "archived": []}
-    await _end(call, room)
-    if talks.rooms.find(call.caller.principal, key) is room:
-        talks.rooms.remove(room)
-        if params.get("deleteTranscript", True):
-            await talks.transcripts.forget(room)
+    with anyio.CancelScope(shield=True):
+        await _end(call, room)
+        if talks.rooms.find(call.caller.principal, key) is room:
+            talks.rooms.remove(room)
+            if params.get("deleteTranscript", True):
+                await talks.transcripts.forget(room)
     return {"ok": True, "key": key, "deleted": True, "archived": []}
 
 
