@@ -75,6 +75,7 @@ class Run:
     telling: Telling
     turn: Turn | None = None
     session: Session | None = None
+    opening: anyio.CancelScope | None = None
     over: anyio.Event = field(default_factory=anyio.Event)
     quiet: anyio.Event = field(default_factory=anyio.Event)
 
@@ -168,6 +169,8 @@ class Runs:
                 aborted.append(run.order.id)
                 if run.session is not None:
                     run.session.cancel()
+                elif run.opening is not None:  # the agent may never come
+                    run.opening.cancel()
         return aborted
 
     async def settle_left_open(self, partial: Callable[[Entry], Awaitable[str]]) -> int:
@@ -202,6 +205,7 @@ class Runs:
         order = run.order
         try:
             with anyio.move_on_after(order.seconds) as limit:
+                run.opening = limit
                 session = run.session = await self._agents.session(order.room)
                 if run.settled():
                     return

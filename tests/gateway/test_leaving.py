@@ -1,6 +1,8 @@
 """Clients that leave in the middle, ask for too much at once, or have many lists made: nothing is left half done."""
 
 import json
+import shlex
+import sys
 from pathlib import Path
 
 import anyio
@@ -82,3 +84,11 @@ def test_lists_are_kept_within_a_size():
     assert len(kept) * 4 * 1024 * 1024 <= MOST_BYTES
     assert lists.put(b"large", rows * 5)[0] == 20
     assert lists.get(b"large") is None
+
+
+async def test_a_session_whose_agent_never_comes_is_reset_soon(start: Start):
+    silent = shlex.join([sys.executable, "-c", "import sys; sys.stdin.read()"])
+    async with start(agent=silent) as gateway, gateway.client() as client:
+        await send(client, "run")
+        await client.request("chat.abort", {"sessionKey": "main"})
+        assert (await client.request("sessions.reset", {"key": "main"}, within=8))["ok"]
