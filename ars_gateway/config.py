@@ -222,6 +222,15 @@ def shown(tree: Any) -> Any:
     return {**tree, "agents": {id: _agent_shown(agent) for id, agent in tree["agents"].items()}}
 
 
+def masked(tree: Any) -> Any:
+    """`tree` of whatever shape, without what stands under a name that means a secret: for a file that is no config."""
+    if isinstance(tree, list):
+        return [masked(one) for one in tree]
+    if not isinstance(tree, dict):
+        return tree
+    return {name: _hidden(it) if name.lower() in SECRET_FIELDS else masked(it) for name, it in tree.items()}
+
+
 def _agent_shown(agent: Any) -> Any:
     if not isinstance(agent, dict):
         return agent

@@ -26,7 +26,7 @@ def config_get(call: Call, params: Json) -> Json:
         chosen = config.validated(tree)
     except ConfigInvalid as why:
         issues = why.issues
-    told = config.shown(tree)
+    told = config.masked(tree) if issues else config.shown(tree)
     return {
         "path": str(call.gateway.settings.config_path),
         "exists": raw is not None,

@@ -186,6 +186,17 @@ def test_a_merge_patch_is_that_of_rfc_7396(tree: Any, patch: Any, result: Any):
     assert config.merged(tree, patch) == result
 
 
+@pytest.mark.parametrize("agents", [{"main": {"Env": {"KEY": "sk-secret"}}}, [{"env": {"KEY": "sk-secret"}}]])
+async def test_a_file_that_is_no_config_shows_no_secret_either(running: Running, agents: Any):
+    path = running.gateway.settings.config_path
+    path.write_text(json.dumps({"agents": agents}))
+    path.chmod(0o600)
+    async with running.client() as one:
+        told = await one.request("config.get")
+    assert not told["valid"]
+    assert "sk-secret" not in json.dumps(told)
+
+
 async def test_a_patch_is_an_object_over_a_config_that_is_one(running: Running):
     async with running.client() as one:
         assert (await refused(one, "config.patch", []))["message"] == "config.patch raw must be an object"
