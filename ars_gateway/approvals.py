@@ -25,8 +25,11 @@ KINDS = {"allow-once": "allow_once", "allow-always": "allow_always", "deny": "re
 SECONDS = 120.0
 MOST_REMEMBERED = 256
 
-# What would make a terminal or a page show something else than what is asked: controls, escapes, marks of direction.
-_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# What would make a terminal or a page show something else than what is asked: controls, escapes, marks of direction,
+# what has no width. The joiners stay: languages are written with them.
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]"
+)
 
 
 class Unknown(Exception):

@@ -6,6 +6,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from ars_gateway.approvals import plain
 from tests.gateway.client import Client, Json, Refusal
 from tests.gateway.conftest import Running, Start
 from tests.gateway.talking import GUEST, admit_guest, last, mock, said, send, text_of
@@ -190,3 +191,8 @@ async def test_hidden_characters_of_a_command_are_written_out(running: Running):
             tasks.start_soon(one.begin, "exec.approval.request", {"command": "rm\u202e\x1b[31m x", "timeoutMs": 100})
         shown = (await other.event(REQUESTED))["payload"]
         assert shown["request"]["command"] == "rm\\u202e\\u001b[31m x"
+
+
+@pytest.mark.parametrize("hidden", ["\x1b", "\u061c", "\u200b", "\u2028", "\u202e", "\u2060", "\ufeff", "\U000e0041"])
+def test_what_nobody_would_see_in_a_command_is_written_out(hidden: str):
+    assert plain(f"rm{hidden} x") == f"rm\\u{ord(hidden):04x} x"
