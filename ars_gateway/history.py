@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from ars_gateway.story import shown, text_of, tool_name
+from ars_gateway.story import Growing, shown, text_of, tool_name
 
 Json = dict[str, Any]
 # What chat.inject adds to a record: something that stands in the conversation without anybody having been asked.
@@ -22,9 +22,12 @@ class History:
     """
 
     def __init__(self) -> None:
-        self.messages: list[Json] = []
+        self._messages: list[Json] = []
         self._prompts: dict[int, Json] = {}
         self._reply: Json | None = None
+        # The block that is being said, and what of it came since somebody looked.
+        self._block: Json = {}
+        self._said_since = Growing()
         self._calls: dict[str, Json] = {}
         self._at = 0
 
@@ -43,7 +46,13 @@ class History:
                 self._ended(entry)
             case "injected":
                 self._close(None)
-                self.messages.append(entry["message"])
+                self._messages.append(entry["message"])
+
+    @property
+    def messages(self) -> list[Json]:
+        """The messages up to now, without the prompts that still wait."""
+        self._write_out()
+        return self._messages
 
     def all(self) -> list[Json]:
         """The messages up to now; prompts that still wait stand last."""
@@ -53,7 +62,7 @@ class History:
     def _begun(self, turn: int) -> None:
         self._close(None)
         if (prompt := self._prompts.pop(turn, None)) is not None:
-            self.messages.append(prompt)
+            self._messages.append(prompt)
 
     def _ended(self, entry: Json) -> None:
         self._prompts.pop(entry.get("turn", 0), None)
@@ -65,23 +74,30 @@ class History:
     def _update(self, update: Json) -> None:
         kind = update.get("sessionUpdate")
         if kind == "agent_message_chunk":
-            self._said("text", "text", text_of(update.get("content")))
+            self._said("text", text_of(update.get("content")))
         elif kind == "agent_thought_chunk":
-            self._said("thinking", "thinking", text_of(update.get("content")))
+            self._said("thinking", text_of(update.get("content")))
         elif kind == "user_message_chunk":
             self._close(None)
-            self.messages.append(user([update.get("content")], self._at))
+            self._messages.append(user([update.get("content")], self._at))
         elif kind in ("tool_call", "tool_call_update"):
             self._called(update, str(update.get("toolCallId", "")))
 
-    def _said(self, kind: str, field: str, piece: str) -> None:
+    def _said(self, kind: str, piece: str) -> None:
         if not piece:
             return
         content = self._speaking()["content"]
-        if content and content[-1]["type"] == kind:
-            content[-1][field] += piece
-        else:
-            content.append({"type": kind, field: piece})
+        if not content or content[-1] is not self._block or self._block["type"] != kind:
+            self._write_out()
+            self._block = {"type": kind, kind: ""}
+            content.append(self._block)
+        self._said_since.add(piece)
+
+    def _write_out(self) -> None:
+        """Gives the block that is being said all that was said of it."""
+        if since := str(self._said_since):
+            self._block[self._block["type"]] += since
+            self._said_since = Growing()
 
     def _called(self, call: Json, call_id: str) -> None:
         known = self._calls.get(call_id)
@@ -95,16 +111,17 @@ class History:
             self._close("toolUse")
             result = {"role": "toolResult", "toolCallId": call_id, "toolName": known["name"], "content": shown(call)}
             result |= {"isError": call["status"] == "failed", "timestamp": self._at}
-            self.messages.append(result)
+            self._messages.append(result)
 
     def _speaking(self) -> Json:
         if self._reply is None:
             self._reply = {"role": "assistant", "content": [], "timestamp": self._at}
-            self.messages.append(self._reply)
+            self._messages.append(self._reply)
         return self._reply
 
     def _close(self, reason: str | None) -> None:
         """The message that is being said is whole."""
+        self._write_out()
         if self._reply is not None and reason is not None:
             self._reply["stopReason"] = reason
         self._reply = None

@@ -85,3 +85,25 @@ def test_of_too_much_the_newest_is_told():
     assert newest(messages, 16) == [{"n": 8}, {"n": 9}]
     assert newest(messages, 1) == [{"n": 9}]
     assert newest(messages, 10_000) == messages
+
+
+def test_a_reply_can_be_looked_at_while_it_is_said_and_its_pieces_stay_where_they_belong():
+    fold = History()
+    looked = []
+    pieces = [
+        said("Hm", "agent_thought_chunk"),
+        said("Rea"),
+        said("ding."),
+        call("tool_call", name="read"),
+        said("Done."),
+    ]
+    for number, entry in entries(PROMPT, BEGUN, *pieces):
+        fold.take(number, entry)
+        looked.append([part.get("text") or part.get("thinking") for it in fold.messages[1:] for part in it["content"]])
+    assert looked[2:] == [
+        ["Hm"],
+        ["Hm", "Rea"],
+        ["Hm", "Reading."],
+        ["Hm", "Reading.", None],
+        ["Hm", "Reading.", None, "Done."],
+    ]
