@@ -1,7 +1,7 @@
 """What a method gets and what the table of methods says of it."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -46,12 +46,10 @@ class Call:
     connection: "Connection"
     caller: Caller
     id: str
-    answered: bool = field(default=False)
 
     def answer(self, payload: Any) -> None:
         """Sends an early answer under this request's id; what the handler returns later is a second one."""
         self.connection.answer(self.id, payload)
-        self.answered = True
 
 
 # Answered inline where it is a plain function, in a task of its own where it is a coroutine function.

@@ -7,8 +7,6 @@ STANDING = ("global", "unknown")
 LONGEST = 512
 
 _AGENT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-# What may stand where a file or a row is looked for by a session's id.
-_SESSION_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -54,8 +52,3 @@ def kind_of(key: str) -> str:
     if key in STANDING:
         return key
     return "group" if ":group:" in key or ":channel:" in key else "direct"
-
-
-def is_session_id(text: str) -> bool:
-    """Whether a text may be a session's id at all: 1 to 64 letters, digits, `_` and `-`."""
-    return _SESSION_ID.fullmatch(text) is not None
