@@ -22,6 +22,7 @@ from acp_wire.errors import ConnectionClosed, RequestTimeout, RpcError
 from acp_wire.methods import (
     AGENT_NOTIFICATIONS,
     AGENT_REQUESTS,
+    CLIENT_EXTENSIONS,
     CLIENT_NOTIFICATIONS,
     CLIENT_REQUESTS,
     EXTENSIONS,
@@ -53,7 +54,7 @@ class Served:
 
 
 AGENT_SIDE = Served((*AGENT_REQUESTS, *EXTENSIONS), AGENT_NOTIFICATIONS)
-CLIENT_SIDE = Served(CLIENT_REQUESTS, CLIENT_NOTIFICATIONS)
+CLIENT_SIDE = Served((*CLIENT_REQUESTS, *CLIENT_EXTENSIONS), CLIENT_NOTIFICATIONS)
 
 
 @dataclass(eq=False, slots=True)

@@ -27,9 +27,15 @@ if TYPE_CHECKING:
     from acp_wire.schema.extensions import (
         AckRequest,
         AckResponse,
+        CallToolRequest,
+        CallToolResponse,
         ForkSessionRequest,
+        HealthRequest,
+        HealthResponse,
         ReplayRequest,
         ReplayResponse,
+        RetoolRequest,
+        RetoolResponse,
         RewindRequest,
         RewindResponse,
         SetSessionModelRequest,
@@ -246,6 +252,16 @@ ARS_SESSION_ACK: Request[AckRequest, AckResponse] = Request(
 ARS_SESSION_REWIND: Request[RewindRequest, RewindResponse] = Request(
     "_ars/session/rewind", "extensions", "RewindRequest", "RewindResponse"
 )
+ARS_SESSION_RETOOL: Request[RetoolRequest, RetoolResponse] = Request(
+    "_ars/session/retool", "extensions", "RetoolRequest", "RetoolResponse"
+)
+ARS_HEALTH: Request[HealthRequest, HealthResponse] = Request(
+    "_ars/health", "extensions", "HealthRequest", "HealthResponse"
+)
+# The client's: what it carries out itself, of the tools that it named when it opened the session, or since.
+ARS_TOOL_CALL: Request[CallToolRequest, CallToolResponse] = Request(
+    "_ars/tool/call", "extensions", "CallToolRequest", "CallToolResponse"
+)
 SESSION_FORK: Request[ForkSessionRequest, NewSessionResponse] = Request(
     "session/fork", "extensions", "ForkSessionRequest", "NewSessionResponse", "session_state"
 )
@@ -280,6 +296,8 @@ EXTENSIONS: tuple[Request[Any, Any], ...] = (
     ARS_SESSION_REPLAY,
     ARS_SESSION_ACK,
     ARS_SESSION_REWIND,
+    ARS_SESSION_RETOOL,
+    ARS_HEALTH,
 )
 AGENT_NOTIFICATIONS: tuple[Notification[Any], ...] = (SESSION_CANCEL, CANCEL_REQUEST)
 CLIENT_REQUESTS: tuple[Request[Any, Any], ...] = (
@@ -293,4 +311,6 @@ CLIENT_REQUESTS: tuple[Request[Any, Any], ...] = (
     TERMINAL_RELEASE,
     ELICITATION_CREATE,
 )
+# What a client may serve besides.
+CLIENT_EXTENSIONS: tuple[Request[Any, Any], ...] = (ARS_TOOL_CALL,)
 CLIENT_NOTIFICATIONS: tuple[Notification[Any], ...] = (SESSION_UPDATE, ELICITATION_COMPLETE, CANCEL_REQUEST)

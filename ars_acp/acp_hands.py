@@ -6,10 +6,10 @@ import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from acp_wire import methods
+from acp_wire import build_extensions, methods
 from acp_wire.connection import Connection
 from acp_wire.errors import NOT_FOUND, ConnectionClosed, RequestTimeout, RpcError
-from ars_acp.hands import Answer, Form, NotFound, Ran, Refused, Timeout, Unsupported
+from ars_acp.hands import Answer, Called, Form, NotFound, Patience, Ran, Refused, Timeout, Unsupported
 from ars_acp.redact import redact
 
 if TYPE_CHECKING:
@@ -33,8 +33,10 @@ class AcpHands:
         can: frozenset[str],
         settings: "Settings",
         trace: "Trace | None" = None,
+        does: frozenset[str] = frozenset(),
     ) -> None:
         self.can = can
+        self.does = does
         self._connection = connection
         self._settings = settings
         # What every request begins with: its session, and the trace that its turn belongs to.
@@ -136,6 +138,23 @@ class AcpHands:
         params = {"mode": "url", "message": message, "url": url, "elicitationId": f"link_{os.urandom(8).hex()}"}
         answer = await self._elicit("the link", params, tool_call_id)
         return answer.action if answer.action in ("accept", "decline") else "cancel"
+
+    async def call(
+        self, call_id: str, name: str, arguments: dict[str, Any], *, patience: Patience, seconds: float
+    ) -> Called:
+        params = self._common | build_extensions.tool_call(self._common["sessionId"], call_id, name, arguments)
+        settings = self._settings
+        timeout = (
+            seconds
+            + {
+                "work": settings.client_seconds,
+                "permission": settings.permission_seconds + settings.client_seconds,
+                "answer": settings.question_seconds,
+            }[patience]
+        )
+        async with _client_errors(name):
+            answer = await self._connection.request(methods.ARS_TOOL_CALL, params, timeout=timeout)
+        return Called(answer.ok, answer.content, answer.raw, answer.code, answer.approved)
 
     async def _elicit(self, what: str, params: dict[str, Any], tool_call_id: str | None) -> Any:
         params = {**self._common, **params} | ({"toolCallId": tool_call_id} if tool_call_id is not None else {})

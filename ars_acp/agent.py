@@ -1,7 +1,6 @@
 """Agent: one async method per ACP agent method, named mechanically, in the order of the specification."""
 
 import contextlib
-import os.path
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,9 +11,10 @@ from acp_wire import build, methods
 from acp_wire.connection import Call, Connection
 from acp_wire.errors import AUTH_REQUIRED, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, RpcError
 from acp_wire.methods import INITIALIZE
-from ars_acp import __version__, auth, blocks, delivery, steering
+from ars_acp import __version__, auth, blocks, delivery, opening, steering
 from ars_acp.config import SessionConfig
 from ars_acp.errors import SettingsError, invalid_message
+from ars_acp.health import Health
 from ars_acp.log import Log
 from ars_acp.model_choice import ModelChoice
 from ars_acp.rewind import Numbered
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from acp_wire.schema.extensions import (
         AckRequest,
         ForkSessionRequest,
+        HealthRequest,
         ReplayRequest,
+        RetoolRequest,
         RewindRequest,
         SetSessionModelRequest,
         SteeringRequest,
@@ -55,7 +57,8 @@ if TYPE_CHECKING:
     from event_log.stores import Store
 
 PROTOCOL_VERSION = 1
-SESSION_CAPABILITIES = ("list", "resume", "close", "delete", "additionalDirectories")
+# Extensions of our own, by which clients know that we have them.
+OURS = dict.fromkeys(("ars/seq", "ars/replay", "ars/ack", "ars/rewind", "ars/tools", "ars/retool", "ars/health"), True)
 # What belongs to a session's turns, and how a `session/cancel` answers it.
 IF_CANCELLED = {"session/prompt": {"stopReason": "cancelled"}, "_session/steering": steering.PROMPT_REQUIRED}
 
@@ -84,6 +87,7 @@ class Agent:
         self._later = later
         self._closing = closing
         self._sessions = Sessions(store)
+        self._health = Health()
         self._client: ClientCapabilities | None = None
         self._initialized = False
         self._warming = Warming(log)
@@ -159,7 +163,7 @@ class Agent:
                     **({"fork": {}} if "fork" in self._settings.unstable else {}),
                 },
                 "auth": {"logout": {}},
-                "_meta": {"ars/seq": True, "ars/replay": True, "ars/ack": True, "ars/rewind": True},
+                "_meta": OURS,
             },
             "agentInfo": {"name": "ars-acp", "title": "ARS", "version": __version__},
             "authMethods": auth.methods(terminal=self._client.auth.terminal),
@@ -190,11 +194,9 @@ class Agent:
         self._models = ModelChoice(self._settings, self._make_model)
 
     async def session_new(self, params: "NewSessionRequest", call: Call) -> dict[str, Any]:
-        self._require_a_model()
-        directories = _absolute(params.cwd, params.additional_directories)
-        _check_servers(params.mcp_servers, call)
+        directories = self._checked(params, call)
         session = await self._sessions.create(params.cwd, directories, self._settings.mode)
-        return {"sessionId": session.id, **self._opened(session, params.mcp_servers, call)}
+        return {"sessionId": session.id, **self._opened(session, params, call)}
 
     async def session_load(self, params: "LoadSessionRequest", call: Call) -> dict[str, Any]:
         from ars_acp.replay import replay
@@ -216,16 +218,20 @@ class Agent:
     async def _open(
         self, params: "LoadSessionRequest | ResumeSessionRequest", call: Call
     ) -> tuple[Session, list[Numbered] | None, dict[str, Any]]:
-        self._require_a_model()
-        directories = _absolute(params.cwd, params.additional_directories)
-        _check_servers(params.mcp_servers, call)
+        directories = self._checked(params, call)
         session, entries = await self._sessions.open(params.session_id, params.cwd, directories, self._settings.mode)
-        state = self._opened(session, params.mcp_servers, call)
+        state = self._opened(session, params, call)
         call.then(lambda: self._tell_usage(session))
         call.then(lambda: self._tell_recovered(session, replayed=call.method == "session/load"))
         return session, entries, state
 
-    def _opened(self, session: Session, named: "Sequence[McpServer]", call: Call) -> dict[str, Any]:
+    def _checked(self, params: "opening.Opening", call: Call) -> tuple[str, ...]:
+        """See `opening.checked`."""
+        if not self._settings.can_reach_a_model():
+            raise RpcError(AUTH_REQUIRED, auth.NO_MODEL)
+        return opening.checked(params, call)
+
+    def _opened(self, session: Session, params: "opening.Opening", call: Call) -> dict[str, Any]:
         """What the answer that makes a session active says of it; sees to what follows that answer."""
         state = self._config(session).state()
         session.told_options = None
@@ -237,7 +243,8 @@ class Agent:
             call.then(lambda: self._later(self.warm))
         if session.mcp is not None:
             session.mcp.stop()
-        session.mcp = servers = self._mcp_servers(session, named) if named else None
+        session.by_client = opening.tools_by_client(params.meta)
+        session.mcp = servers = self._mcp_servers(session, params.mcp_servers) if params.mcp_servers else None
         if servers is not None:
             call.then(lambda: servers.start(self._later))
         return state
@@ -286,15 +293,13 @@ class Agent:
             raise RpcError(METHOD_NOT_FOUND, "Method not found", "session/fork")
         if params.system_prompt is not None:
             raise invalid_message(INVALID_PARAMS, "systemPrompt: this agent keeps its own; leave it out")
-        self._require_a_model()
-        directories = _absolute(params.cwd, params.additional_directories)
-        _check_servers(params.mcp_servers, call)
+        directories = self._checked(params, call)
         session = await self._sessions.fork(params.session_id, params.cwd, directories, self._settings.mode)
-        return {"sessionId": session.id, **self._opened(session, params.mcp_servers, call)}
+        return {"sessionId": session.id, **self._opened(session, params, call)}
 
     async def session_list(self, params: "ListSessionsRequest", call: Call) -> dict[str, Any]:
         if params.cwd is not None:
-            _absolute(params.cwd, ())
+            opening.absolute(params.cwd, ())
         return await self._sessions.page(params.cwd, params.cursor)
 
     async def session_close(self, params: "CloseSessionRequest", call: Call) -> dict[str, Any]:
@@ -391,7 +396,9 @@ class Agent:
         return Turn(
             session=session,
             model=config.model(),
-            hands=AcpHands(self.connection, session.id, abilities(self._client), self._settings, trace),
+            hands=AcpHands(
+                self.connection, session.id, abilities(self._client), self._settings, trace, session.by_client
+            ),
             streamer=self._streamer(session),
             settings=self._settings,
             limits=ToolLimits(command_seconds=self._settings.command_seconds),
@@ -400,6 +407,9 @@ class Agent:
             takes=config.takes(),
             inbox=session.inbox,
         )
+
+    async def ars_health(self, params: "HealthRequest", call: Call) -> dict[str, Any]:
+        return await self._health.of(self._models)
 
     async def ars_session_replay(self, params: "ReplayRequest", call: Call) -> dict[str, Any]:
         session = self._sessions.find(params.session_id)
@@ -420,6 +430,12 @@ class Agent:
             with tracing(trace), log_errors_told():
                 return await delivery.rewind(self._turn(session, trace, call), params)
 
+    async def ars_session_retool(self, params: "RetoolRequest", call: Call) -> dict[str, Any]:
+        """A turn that runs goes on with the tools that it has begun with."""
+        session = self._sessions.find(params.session_id)
+        session.by_client = opening.tools_by_client({"ars/tools": params.tools})
+        return {}
+
     def session_cancel(self, params: "CancelNotification") -> None:
         session = self._sessions.active.get(params.session_id)
         if session is not None:
@@ -432,10 +448,6 @@ class Agent:
         # No entry of the log: it says what this agent can do for this client, and nothing of the session.
         update = build.session_update(session.id, available(abilities(self._client)))
         self.connection.notify(methods.SESSION_UPDATE, update)
-
-    def _require_a_model(self) -> None:
-        if not self._settings.can_reach_a_model():
-            raise RpcError(AUTH_REQUIRED, auth.NO_MODEL)
 
     def _streamer(self, session: Session) -> Any:
         from ars_acp.streamer import Streamer
@@ -451,18 +463,3 @@ class Agent:
             compactions=compactions,
             shows_thoughts=lambda: shows.shows_thoughts,
         )
-
-
-def _check_servers(named: "Sequence[McpServer]", call: Call) -> None:
-    if named:
-        from ars_acp.mcp_servers import check  # late: most sessions name none
-
-        check(named, call.raw)
-
-
-def _absolute(cwd: str, directories: "Sequence[str]") -> tuple[str, ...]:
-    """The further directories of a session. Raises `RpcError` unless they and `cwd` are absolute paths."""
-    for name, path in [("cwd", cwd), *(("additionalDirectories", directory) for directory in directories)]:
-        if not os.path.isabs(path) or "\0" in path:
-            raise invalid_message(INVALID_PARAMS, f"{name}: an absolute path is needed", field=name)
-    return tuple(directories)

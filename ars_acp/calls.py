@@ -6,7 +6,7 @@ values.
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -18,12 +18,12 @@ from ars_acp.hands import HandsError, Timeout
 from ars_acp.models.model import ToolCallRequest
 from ars_acp.redact import redact
 from ars_acp.tools import put_back
+from ars_acp.tools.nesting import too_deep
 from ars_acp.tools.patch.model import FileChange
 from ars_acp.tools.tool import Act, InvalidArguments, Tool, ToolContext, ToolResult
 
 # Arguments longer than this are shown to the person by their beginning only.
 SHOWN_INPUT = 1024 * 1024
-DEEPEST = 100
 LONGEST_NAME = 64
 _NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 # Longer ones are neither carried out nor kept: every later request to the model would carry them.
@@ -127,7 +127,7 @@ async def _attempt_once(turn: "Turn", call_id: str, tool: Tool, arguments: "Base
         limits=turn.limits,
         send=turn.streamer.update,
         show=show,
-        approved_patches=turn.session.approved_patches,
+        approved_patches=turn.approved_patches,
         changing=changing,
     )
     try:
@@ -137,6 +137,8 @@ async def _attempt_once(turn: "Turn", call_id: str, tool: Tool, arguments: "Base
         if refusal is not None:
             return refusal
         show(status="in_progress")
+        if act.by_client and act.effects != "none":
+            turn.session.record({"type": "handed", "call": call_id})
         result = await act.do()
     except InvalidArguments:
         raise
@@ -225,23 +227,7 @@ def _parsed(text: str) -> Any:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return None if _too_deep(value) else value
-
-
-def _too_deep(value: Any) -> bool:
-    """Whether `value` is nested deeper than anything that was meant: what can just be read cannot always be written."""
-    level = [value]
-    for _ in range(DEEPEST):
-        level = [inner for outer in level for inner in _inside(outer)]
-        if not level:
-            return False
-    return True
-
-
-def _inside(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
+    return None if too_deep(value) else value
 
 
 def _readable(text: str) -> Any:

@@ -58,6 +58,22 @@ class Ran:
     terminal_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Called:
+    """What the client answered to a call that it carries out itself.
+
+    `approved`: a person who may decide it accepts what `content` says, as it stands.
+    """
+
+    ok: bool
+    content: str
+    raw: Any = None
+    code: str | None = None
+    approved: bool = False
+
+
+# What an answer waits for besides the work: nothing, a person's permission, a person's answer.
+Patience = Literal["work", "permission", "answer"]
 Answer = Literal["accept", "decline", "cancel"]
 
 
@@ -74,6 +90,9 @@ class Hands(Protocol):
 
     can: frozenset[str]
     """What the client is able to do, of "read", "write", "run", "form" and "link". Asking is always possible."""
+
+    does: frozenset[str]
+    """The tools that the client carries out itself, by their names in the specification ("git.diff")."""
 
     async def read(self, path: str, *, line: int | None = None, limit: int | None = None) -> str:
         """The file's text as the editor holds it, from `line` (1-based), at most `limit` lines.
@@ -107,3 +126,8 @@ class Hands(Protocol):
 
     async def link(self, message: str, url: str, tool_call_id: str | None) -> Answer:
         """Ask the person to open an address; "accept" means that they agreed to, not that they are done there."""
+
+    async def call(
+        self, call_id: str, name: str, arguments: dict[str, Any], *, patience: Patience, seconds: float
+    ) -> Called:
+        """Have the client carry out a call of a tool that it `does`; the work itself may take `seconds` more."""

@@ -7,7 +7,8 @@
     full         allow          allow (protected: ask)     allow (protected: ask)
 
 Protected paths (a repository's own files, editor and agent settings, secrets) are asked for every time, whatever was
-allowed before. What the person has approved in a review, to the letter, is not asked for again.
+allowed before. What the person has approved in a review, to the letter, is not asked for again; nor is what the client
+carries out itself, as it asks its person itself.
 """
 
 from typing import Any, Literal
@@ -30,7 +31,7 @@ def verdict(mode: str, act: Act, always_allowed: set[str]) -> Verdict:
         return "allow"
     write, execute = MODES[mode]
     found = write if act.effects == "write" else execute
-    if found == "refuse" or act.approved:
+    if found == "refuse" or act.approved or act.by_client:
         return "refuse" if found == "refuse" else "allow"
     if act.protected:
         return "ask"

@@ -50,7 +50,7 @@ def opening(
         parts.append("Further directories: " + ", ".join(directories))
     if planning:
         parts.append(PLANNING)
-    elif "run_command" not in tool_names:
+    elif not {"run_command", "list_files"} & set(tool_names):
         parts.append(
             "This editor runs no commands: nothing can be listed, searched or executed; say so where it matters."
         )

@@ -21,6 +21,7 @@ Entries of the log, by `type` (each carries `at`, milliseconds of Unix time, but
     files        call, changes                      what that call is about to change: {path, before, after, moveTo?};
                                                     before is text, null for a new file, left out where it was too long
                                                     or unknown; after a hash, null for a deletion
+    handed       call                               the client is about to carry that call out itself
     rewind       to, through                        the entries above `to`, up to `through`, count no more
     ack          seq                                the client has all updates up to that number
     config       id, value                          an option was chosen: mode, model, ...
@@ -246,10 +247,11 @@ class Session:
     sent: int = 0
     # Of the turn that runs: messages join it there.
     inbox: "Inbox | None" = None
-    approved_patches: set[str] = field(default_factory=set)
     always_allowed: set[str] = field(default_factory=set)
     instructions: str | None = None
     mcp: "McpServers | None" = None
+    # The tools that the client carries out itself: named when it opened the session, or since.
+    by_client: frozenset[str] = frozenset()
     # The config options that this client was last told; None until the session was answered.
     told_options: list[dict[str, Any]] | None = None
     # Models of which the person knows that we know nothing of them.

@@ -65,6 +65,8 @@ class Turn:
     open_calls: dict[str, ToolCallRequest] = field(default_factory=dict)
     # Those that the client has been told of.
     shown_calls: set[str] = field(default_factory=set)
+    # What reviews have approved and nothing has applied yet: nobody means it for a later prompt.
+    approved_patches: set[str] = field(default_factory=set)
 
 
 async def run_turn(turn: Turn, said: Entry) -> str:
@@ -123,7 +125,7 @@ async def _instructions(turn: Turn) -> str:
 
 def _tools(turn: Turn) -> list[Tool]:
     """What the model may call now: MCP servers come and go while a turn runs."""
-    every = offered(turn.hands.can) + (turn.session.mcp.tools() if turn.session.mcp else [])
+    every = offered(turn.hands.can, turn.hands.does) + (turn.session.mcp.tools() if turn.session.mcp else [])
     return [tool for tool in every if not turn.planning or tool.read_only or tool.name in PLANS]
 
 

@@ -30,6 +30,7 @@ class Undone:
     files: dict[str, str]  # by path: "restored", "unchanged", or why it was left as it is
     lines: list[str]  # the same, to be read
     commands: int  # that ran
+    handed: int  # calls that the client carried out itself, and that may have changed something
 
 
 async def undo(turn: "Turn", chosen: Callable[[Sequence[Numbered]], list[Numbered]], before: int) -> Undone:
@@ -47,20 +48,25 @@ async def undo(turn: "Turn", chosen: Callable[[Sequence[Numbered]], list[Numbere
     number = session.rewind(to, before - 1)
     turns = sum(entry["type"] in ("prompt", "command") for _, entry in gone)
     turn.log.info("session.rewound", session=session.id, to=to, turns=turns, files=len(back.outcome))
-    return Undone(number, to, turns, back.outcome, back.told(session.roots), _commands(gone))
+    return Undone(number, to, turns, back.outcome, back.told(session.roots), *_done_elsewhere(gone))
 
 
-def _commands(entries: Sequence[Numbered]) -> int:
-    """How many calls among these may have changed something that no log can put back."""
+def _done_elsewhere(entries: Sequence[Numbered]) -> tuple[int, int]:
+    """How many calls among these may have changed something that no log can put back: commands, and the client's."""
     names: dict[str, str] = {}
-    ran = 0
+    handed: set[str] = set()
+    ran = by_client = 0
     for _, entry in entries:
         if entry["type"] == "reply":
             names |= {call["id"]: call["name"] for call in entry["calls"]}
+        elif entry["type"] == "handed":
+            handed.add(entry["call"])
+        elif entry["type"] == "result" and entry["code"] not in NOT_RUN and entry["id"] in handed:
+            by_client += 1
         elif entry["type"] == "result" and entry["code"] not in NOT_RUN:
             name = names.get(entry["id"], "")
             ran += name == "run_command" or (bool(name) and find(name) is None)
-    return ran
+    return ran, by_client
 
 
 def told(undone: Undone) -> str:
@@ -70,6 +76,9 @@ def told(undone: Undone) -> str:
     if undone.commands:
         ran = "A command ran" if undone.commands == 1 else f"{undone.commands} commands ran"
         parts.append(f"\n{ran} in between; what commands do cannot be taken back.")
+    if undone.handed:
+        did = "one call" if undone.handed == 1 else f"{undone.handed} calls"
+        parts.append(f"\nThe client carried out {did} itself in between; what it did cannot be taken back from here.")
     return "\n".join(parts)
 
 
@@ -79,4 +88,4 @@ def answer(undone: Undone) -> dict[str, Any]:
         rewound_file(path, outcome) if outcome in ("restored", "unchanged") else rewound_file(path, "left", outcome)
         for path, outcome in sorted(undone.files.items())
     ]
-    return rewind_result(undone.to, undone.turns, files, undone.commands)
+    return rewind_result(undone.to, undone.turns, files, undone.commands + undone.handed)

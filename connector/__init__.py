@@ -2,8 +2,9 @@
 
 from connector.approvals import Approvals, Question
 from connector.backoff import Restarts
+from connector.calls import ToolCall
 from connector.client import Client, Filled
-from connector.connector import Connector, launch
+from connector.connector import Connector
 from connector.errors import (
     AgentError,
     AgentExited,
@@ -22,7 +23,9 @@ from connector.errors import (
     TurnInterrupted,
     VersionMismatch,
 )
+from connector.launching import launch
 from connector.limits import Limits
+from connector.paced import Paced
 from connector.permissions import Act, Answer, Decision, allow_once, allow_reads, ask, decide, deny_all
 from connector.process import Command
 from connector.record import Record
@@ -58,6 +61,7 @@ __all__ = [
     "Limits",
     "NotOffered",
     "NotSent",
+    "Paced",
     "Question",
     "Record",
     "RecordUnusable",
@@ -70,6 +74,7 @@ __all__ = [
     "Status",
     "Supervised",
     "Supervisor",
+    "ToolCall",
     "Turn",
     "TurnInterrupted",
     "Vendor",

@@ -37,6 +37,8 @@ def described(act: Act, secrets: Secrets) -> dict[str, Any]:
         "asked": act.asked,
         "protected": act.protected,
     }
+    if act.tool_call.tool_call_id:
+        told["toolCallId"] = act.tool_call.tool_call_id
     return _hidden(told, secrets)
 
 

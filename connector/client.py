@@ -17,7 +17,7 @@ import anyio.lowlevel
 from acp_wire import build, methods
 from acp_wire.connection import Call, Served
 from acp_wire.errors import INVALID_PARAMS, METHOD_NOT_FOUND, NOT_FOUND, REQUEST_CANCELLED, RpcError
-from connector import acts, audit
+from connector import acts, audit, calls
 from connector.acts import Judge
 from connector.audit import OnDecision
 from connector.child import Exit
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         ElicitationOtherMode,
         ElicitationUrlMode,
     )
+    from acp_wire.schema.extensions import CallToolRequest
     from acp_wire.schema.file_system import ReadTextFileRequest, WriteTextFileRequest
     from acp_wire.schema.permission import RequestPermissionRequest
     from acp_wire.schema.session_update import SessionNotification
@@ -69,7 +70,10 @@ class _AsItCame(methods.Notification[Any]):
 
 
 UPDATES = _AsItCame("session/update", "session_update", "SessionNotification")
-SERVED = Served(methods.CLIENT_REQUESTS, (UPDATES, methods.ELICITATION_COMPLETE, methods.CANCEL_REQUEST))
+SERVED = Served(
+    (*methods.CLIENT_REQUESTS, *methods.CLIENT_EXTENSIONS),
+    (UPDATES, methods.ELICITATION_COMPLETE, methods.CANCEL_REQUEST),
+)
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,37 @@ class Hands:
     served: int = 0
     tool_calls: "dict[str, ToolCall | ToolCallUpdate]" = field(default_factory=dict)
     grants: list[Grant] = field(default_factory=list)
+    # The tools that the agent was told we carry out ourselves.
+    tools: frozenset[str] = frozenset()
+
+    def begin_turn(self) -> None:
+        """Questions are asked again, after a cancelled turn, and nothing is granted yet."""
+        self.cancelled = False
+        self.grants.clear()
+
+    def end_turn(self) -> None:
+        """What was granted for this turn is granted no longer."""
+        self.grants.clear()
+
+    def cancel(self) -> None:
+        """Answers what is being asked `cancelled`, and whatever else the turn may still ask."""
+        self.cancelled = True
+        for call in list(self.asking):
+            call.scope.cancel()
+
+    async def interrupted(self) -> None:
+        """The agent's process is gone: so are its terminals, its tool calls and what it was granted."""
+        self.tool_calls.clear()
+        self.grants.clear()
+        await self.workspace.terminals.close()
+
+    def carry_out(self, tools: Collection[str]) -> None:
+        """The agent may leave these tools to us from here on, and no others."""
+        self.tools = frozenset(map(calls.plain, tools))
+
+    def silent_since(self) -> float:
+        """When the agent last said something in this session; now, where it waits for something of ours."""
+        return time.monotonic() if self.waits else self.heard
 
 
 class Client:
@@ -113,7 +148,8 @@ class Client:
     `policy` answers permission requests, and holds what the agent does through our hands without asking, unless
     `unasked` does: for an agent that is trusted to ask where its mode says so. `fill` shows forms, `visit` an address
     that a person is to open; without them they are not advertised, and with `writes=False` neither is
-    fs/write_text_file. `on_decision` gets the record of each decision (`connector.audit`).
+    fs/write_text_file. `call` carries out the calls of the tools that a session was opened with (`tools`): no policy is
+    asked about them. `on_decision` gets the record of each decision (`connector.audit`).
     """
 
     def __init__(
@@ -123,6 +159,7 @@ class Client:
         unasked: Policy | None = None,
         fill: Fill | None = None,
         visit: Visit | None = None,
+        call: calls.CarryOut | None = None,
         writes: bool = True,
         protected: Judge = protected,
         on_decision: OnDecision | None = None,
@@ -133,6 +170,7 @@ class Client:
         self._unasked = unasked or policy
         self._fill = fill
         self._visit = visit
+        self._call = call
         self._writes = writes
         self._protected = protected
         self._on_decision = on_decision
@@ -150,65 +188,49 @@ class Client:
             notices=True,
         )
 
-    def add(self, session_id: str, workspace: Workspace, on_update: OnCame, on_question: OnQuestion = _nobody) -> None:
+    @property
+    def carries_out(self) -> bool:
+        """Whether sessions can be opened with tools of ours."""
+        return self._call is not None
+
+    def add(
+        self,
+        session_id: str,
+        workspace: Workspace,
+        on_update: OnCame,
+        on_question: OnQuestion = _nobody,
+        tools: Collection[str] = (),
+    ) -> Hands:
         """Serves `session_id` from here on; `on_update` gets what the agent had reported too early, then the rest.
 
-        `on_question` is told, for the session's record, of what is `asked` and what is `decided`.
+        `on_question` is told, for the session's record, of what is `asked` and what is `decided`. `tools` are those
+        that the agent may leave to us. What is returned is the caller's, who removes it in the end.
         """
-        self.put_back(session_id, Hands(workspace, on_update, on_question))
+        hands = Hands(workspace, on_update, on_question, tools=frozenset(map(calls.plain, tools)))
+        self.put_back(session_id, hands)
+        return hands
 
-    async def remove(self, session_id: str) -> None:
-        """Ends the session's terminals and forgets it."""
-        hands = self._sessions.pop(session_id, None)
-        if hands is not None:
-            await hands.workspace.close()
+    async def remove(self, session_id: str, hands: Hands) -> None:
+        """Serves the session with these no more: what they are asked is cancelled, and their terminals end."""
+        self.take_out(session_id, hands)
+        hands.cancel()
+        await hands.workspace.close()
 
-    def take_out(self, session_id: str) -> Hands:
-        """What serves a session, which is to be put back under the same id or another."""
-        return self._sessions.pop(session_id)
+    def take_out(self, session_id: str, hands: Hands) -> None:
+        """Serves the session with these no more, until they are put back under that id or another. Others that have
+        come in their place stay."""
+        if self._sessions.get(session_id) is hands:
+            del self._sessions[session_id]
+
+    def overlook(self, session_id: str) -> None:
+        """What the agent has reported of a session that is only about to be opened again is of the past."""
+        self._early.pop(session_id, None)
 
     def put_back(self, session_id: str, hands: Hands) -> None:
         """Serves `session_id` from here on, as `add` does."""
         self._sessions[session_id] = hands
         for update, raw in self._early.pop(session_id, ()):
             self._deliver(hands, update, raw)
-
-    async def interrupted(self, session_id: str) -> None:
-        """The agent's process is gone: so are its terminals, its tool calls and what it was granted."""
-        hands = self._sessions[session_id]
-        hands.tool_calls.clear()
-        hands.grants.clear()
-        await hands.workspace.terminals.close()
-
-    def served(self, session_id: str) -> int:
-        """How many requests the agent has made of us in this session."""
-        hands = self._sessions.get(session_id)
-        return 0 if hands is None else hands.served
-
-    def begin_turn(self, session_id: str) -> None:
-        """Questions are asked again, after a cancelled turn, and nothing is granted yet."""
-        self._sessions[session_id].cancelled = False
-        self._sessions[session_id].grants.clear()
-
-    def cancel(self, session_id: str) -> None:
-        """Answers what is being asked `cancelled`, and whatever else the turn may still ask."""
-        if (hands := self._sessions.get(session_id)) is None:
-            return  # it is just being made anew
-        hands.cancelled = True
-        for call in list(hands.asking):
-            call.scope.cancel()
-
-    def end_turn(self, session_id: str) -> None:
-        """What was granted for this turn is granted no longer."""
-        if session_id in self._sessions:
-            self._sessions[session_id].grants.clear()
-
-    def heard(self, session_id: str) -> float:
-        """When the agent last said something in this session; now, where it waits for something of ours."""
-        hands = self._sessions.get(session_id)
-        if hands is None:
-            return 0.0
-        return time.monotonic() if hands.waits else hands.heard
 
     def received(self, call: Call) -> None:
         """An agent that waits for us is not silent."""
@@ -320,6 +342,15 @@ class Client:
                 self._visited.append(params.elicitation_id)
                 return build.elicitation_result(await self._visit(params))
         raise RpcError(INVALID_PARAMS, "That mode is not offered")
+
+    async def ars_tool_call(self, params: "CallToolRequest", call: Call) -> dict[str, Any]:
+        """Carries out a call of a tool that the session was opened with; CANCELLED when the turn is cancelled."""
+        hands = self._hands(params.session_id)
+        if self._call is None or calls.plain(params.name) not in hands.tools:
+            raise RpcError(METHOD_NOT_FOUND, f"This session was not opened with the tool {params.name!r:.100}")
+        async with _asking(hands, call, calls.CANCELLED):
+            made = calls.ToolCall(params.session_id, params.tool_call_id, params.name, params.arguments)
+            return await self._call(made)
 
     def elicitation_complete(self, params: "CompleteElicitationNotification") -> None:
         """What an address was for is done; nobody waits for that, and unknown ids are nobody's."""

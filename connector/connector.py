@@ -1,39 +1,37 @@
-"""Spawning an agent and talking to it: launch → initialize → session/new → prompts → cancel → shutdown."""
+"""Talking to an agent that was launched: session/new → prompts → cancel → shutdown."""
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import anyio
-import anyio.abc
 
 from acp_wire import methods
 from connector import recovery, stored
 from connector.backoff import Backoff
+from connector.calls import naming
 from connector.client import Client, OnUpdate, Update
-from connector.errors import AgentError, ConnectorError, NotOffered, SessionNotFound, SignInNeeded
-from connector.generation import Generation, OnEvent, Program, begun
-from connector.groups import single_errors
-from connector.limits import Limits
+from connector.errors import AgentError, Asked, ConnectorError, NotOffered, SessionNotFound, SignInNeeded
+from connector.generation import Generation, begun
 from connector.link import Link
 from connector.process import Command
 from connector.record import Record
 from connector.session import Prompt, Session
-from connector.sign_in import without_a_person
 from connector.terminals import OnOutput
 from connector.turn import Exchange
-from connector.vendors import Vendor, command_of
 from connector.workspace import Workspace
 from event_log.stores import Store
-from event_log.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     from acp_wire.schema.agent_capabilities import InitializeResponse
+    from acp_wire.schema.extensions import HealthResponse
     from acp_wire.schema.session_state import LoadSessionResponse, SessionInfo
 
-Agent = str | Sequence[str] | Vendor | Command
 MOST_PAGES = 1000
-IN_OUR_NAME = {"name": "ars-connector", "version": "0"}
+# More than an agent takes for it, which is 5 s.
+HEALTH_SECONDS = 8.0
 
 
 def _nobody(update: Update) -> None:
@@ -65,6 +63,8 @@ class Connector:
         self._sign_in = sign_in
         self._only: Session | None = None
         self._one_at_a_time = anyio.Lock()
+        self._reconnecting = anyio.Lock()
+        self._places: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
     @property
     def command(self) -> Command:
@@ -91,8 +91,8 @@ class Connector:
         return self._link.generation is not None and self._link.process.child.exit is None
 
     def offers(self, capability: str) -> bool:
-        """Whether the agent has said that it can do that: `session_capabilities.list`, `load_session`."""
-        return self._link.offered(capability)
+        """Whether the agent has said that it can do that: `session_capabilities.list`, `load_session`, `ars/tools`."""
+        return self._link.offers_ours(capability) if "/" in capability else self._link.offered(capability)
 
     def stderr_tail(self) -> str:
         """The end of what the agent has written on stderr, secrets taken out."""
@@ -144,6 +144,7 @@ class Connector:
         mcp_servers: Sequence[dict[str, Any]] = (),
         system_prompt: str | None = None,
         meta: dict[str, Any] | None = None,
+        tools: Collection[str] = (),
         on_output: OnOutput | None = None,
         outside: OnUpdate = _nobody,
         record: Record | None = None,
@@ -151,42 +152,38 @@ class Connector:
         """A new session whose files and terminals lie below the absolute `cwd` and `directories`.
 
         `mcp_servers` are as `acp_wire.build.mcp_stdio` makes them. `system_prompt` (without it, the one that `launch`
-        was given) goes with the first prompt, once. `on_output(terminal_id, text)` is told what terminals write,
-        `outside(update)` what belongs to no turn, from the first update on, also one that came before the session's id.
-        `record` is what the conversation is kept in, without it a fresh one in the connector's store. Raises
-        `ConnectorError`, and `OSError` where a directory cannot be opened.
+        was given) goes with the first prompt, once. `tools` are those that the agent is to leave whole to the client's
+        `call` ("read_file", "git.diff"), in whichever process the session goes on. `on_output(terminal_id, text)` is
+        told what terminals write, `outside(update)` what belongs to no turn, from the first update on, also one that
+        came before the session's id. `record` is what the conversation is kept in, without it a fresh one in the
+        connector's store. Raises `ConnectorError`, also where the agent knows nothing of `tools` (`NotOffered`), and
+        `OSError` where a directory cannot be opened.
         """
-        params = self._params(cwd, directories, mcp_servers)
-        if meta:
-            params["_meta"] = meta
-        workspace = Workspace([cwd, *directories], on_output=on_output)
-        kept = record
-        try:
-            kept = record or await self._fresh_record()
+        params = self._params(cwd, directories, mcp_servers, tools, meta or {})
+        generation = self._link.there
+        async with contextlib.AsyncExitStack() as undo:
+            workspace, kept = await self._kept_open(undo, [cwd, *directories], on_output, record)
             created = await self._ask_session(methods.SESSION_NEW, params)
-        except BaseException:
-            if kept is not None and record is None:
-                kept.close()
-            with anyio.CancelScope(shield=True):
-                await workspace.close()
-            raise
+            recovery.check_unused(created.session_id, self.sessions, self._link)
+            await self._opened_by(generation, methods.SESSION_NEW)
+            undo.pop_all()
         system = self._system if system_prompt is None else system_prompt
-        session = Session(created.session_id, self._link, record=kept, params=params, system=system, outside=outside)
+        session = self._session(created.session_id, kept, params, system, outside)
         if kept.last:
             session.recall()
             session.recreated(session.id, system)
         else:
             session.noted("new")
-        self.client.add(session.id, workspace, session.take, session.question)
+        session.hands = self.client.add(session.id, workspace, session.take, session.question, tools)
         session.opened(created)
-        self._add(session)
+        self.sessions[session.id] = session
         return session
 
     async def load_session(self, session_id: str, cwd: str, **more: Any) -> Session:
         """A session that the agent has kept, replayed: what was said becomes `turns`, and is shown to `outside` too.
 
-        Takes `directories`, `mcp_servers`, `on_output` and `outside` as `new_session` does. Raises `NotOffered`,
-        `SessionNotFound`; never a fresh session under an old name.
+        Takes `directories`, `mcp_servers`, `tools`, `on_output` and `outside` as `new_session` does. Raises
+        `NotOffered`, `SessionNotFound`; never a fresh session under an old name.
         """
         self._link.need("load_session", "loadSession", f"the session {session_id!r} cannot be loaded")
         return await self._open(methods.SESSION_LOAD, session_id, cwd, replay=True, **more)
@@ -224,14 +221,25 @@ class Connector:
             cursor = page.next_cursor
         return found
 
+    async def health(self) -> "HealthResponse | None":
+        """Whether the agent's model can be reached, by its own words; None where it cannot say.
+
+        Raises `ConnectorError`.
+        """
+        if not self._link.offers_ours("ars/health"):
+            return None
+        return await self._link.ask(methods.ARS_HEALTH, {}, timeout=HEALTH_SECONDS)
+
     async def delete_session(self, session_id: str) -> None:
         """Forgets a session that the agent has kept; one that is gone already is as good. Raises `NotOffered`."""
         what = f"the session {session_id!r} cannot be deleted"
         self._link.need("session_capabilities.delete", "sessionCapabilities.delete", what)
-        if (session := self.sessions.pop(session_id, None)) is not None:
-            await session.close()
-        with contextlib.suppress(SessionNotFound):
-            await self._link.ask(methods.SESSION_DELETE, {"sessionId": session_id}, timeout=self._link.limits.request)
+        async with self._place(session_id):
+            if (session := self.sessions.get(session_id)) is not None:
+                await session.close()
+            with contextlib.suppress(SessionNotFound):
+                asked = {"sessionId": session_id}
+                await self._link.ask(methods.SESSION_DELETE, asked, timeout=self._link.limits.request)
 
     # ── signing in ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -263,15 +271,19 @@ class Connector:
         if self._link.keeper is not None:
             await self._link.keeper.up(None if self.is_alive() else self._link.generation)
             return
-        delay = self._restarts.after_end(anyio.current_time())
-        if delay is None:
-            rules = self._restarts.restarts
-            often = f"it was started again {rules.most} times within {rules.within:g} s: not once more"
-            raise ConnectorError(self._link.name, often)
-        await anyio.sleep(delay)
-        await self._link.there.stop()
-        await self.take_over(await begun(self._link.begin(), self._link.tasks))
-        self._restarts.ready(anyio.current_time())
+        before = self._link.there
+        async with self._reconnecting:
+            if self._link.there is not before:  # somebody else was faster
+                return
+            delay = self._restarts.after_end(anyio.current_time())
+            if delay is None:
+                rules = self._restarts.restarts
+                often = f"it was started again {rules.most} times within {rules.within:g} s: not once more"
+                raise ConnectorError(self._link.name, often)
+            await anyio.sleep(delay)
+            await before.stop()
+            await self.take_over(await begun(self._link.begin(), self._link.tasks))
+            self._restarts.ready(anyio.current_time())
 
     async def take_over(self, generation: Generation) -> None:
         """Goes on with that process, which has shaken hands, and takes the open sessions up in it."""
@@ -280,9 +292,11 @@ class Connector:
         if not resumes and not self._link.offered("load_session"):
             await self._lose_sessions()
         row = methods.SESSION_RESUME if resumes else methods.SESSION_LOAD
-        for session in list(self.sessions.values()):
-            with session.knowing_it_all():
-                await self._ask_session(row, {"sessionId": session.id, **session.params})
+        for session in self._open_sessions():
+            if not session.closed:
+                with session.knowing_it_all():
+                    await self._ask_session(row, {"sessionId": session.id, **session.params})
+            await recovery.let_go_if_closed(session, self._link)
 
     async def recover(self, generation: Generation) -> None:
         """`take_over` that loses no session: one that the agent cannot take up is made anew, with what was said in it
@@ -290,13 +304,14 @@ class Connector:
         """
         self._link.attach(generation)
         lost: dict[Session, str] = {}
-        for session in sorted(self.sessions.values(), key=lambda session: session.running is None):
+        for session in sorted(self._open_sessions(), key=lambda session: session.running is None):
             if not session.closed and (why := await recovery.take_up(session, self._link, self._ask_session)):
                 lost[session] = why
+            await recovery.let_go_if_closed(session, self._link)
         await recovery.make_anew(lost, self.sessions, self._link, self._ask_session)
 
     async def _lose_sessions(self) -> None:
-        lost, self.sessions, self._only = list(self.sessions.values()), {}, None
+        lost, self._only = self._open_sessions(), None
         for session in lost:
             await session.close(tell=False)
         if lost:
@@ -311,8 +326,8 @@ class Connector:
             async with anyio.create_task_group() as tasks:
                 if self._link.generation is not None:
                     tasks.start_soon(self._link.generation.stop)
-                for session_id in self.sessions:
-                    tasks.start_soon(self.client.remove, session_id)
+                for session in self.sessions.values():
+                    tasks.start_soon(self.client.remove, session.id, session.hands)
 
     def close_records(self) -> None:
         """Gives the conversations up, when nothing is recorded any more."""
@@ -321,8 +336,19 @@ class Connector:
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _params(self, cwd: str, directories: Sequence[str], mcp_servers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    def _params(
+        self,
+        cwd: str,
+        directories: Sequence[str],
+        mcp_servers: Sequence[dict[str, Any]],
+        tools: Collection[str],
+        meta: Mapping[str, Any] = MappingProxyType({}),
+    ) -> dict[str, Any]:
         """What opens a session. Directories are told to agents that take them, and are ours to open in any case."""
+        if tools:
+            self._link.need_ours("ars/tools", f"it cannot leave {', '.join(sorted(tools))} to its client")
+            if not self.client.carries_out:
+                raise ValueError("`tools` are for a client that was made with `call`")
         for server in mcp_servers:
             if (kind := server.get("type", "stdio")) != "stdio":
                 what = f"the MCP server {server.get('name')!r} cannot be used"
@@ -330,7 +356,7 @@ class Connector:
         params: dict[str, Any] = {"cwd": cwd, "mcpServers": list(mcp_servers)}
         if directories and self._link.offered("session_capabilities.additional_directories"):
             params["additionalDirectories"] = list(directories)
-        return params
+        return naming(params | ({"_meta": dict(meta)} if meta else {}), tools)
 
     async def _open(
         self,
@@ -341,46 +367,93 @@ class Connector:
         replay: bool,
         directories: Sequence[str] = (),
         mcp_servers: Sequence[dict[str, Any]] = (),
+        tools: Collection[str] = (),
         on_output: OnOutput | None = None,
         outside: OnUpdate = _nobody,
         record: Record | None = None,
         system_prompt: str | None = None,
     ) -> Session:
-        if session_id in self.sessions and not self.sessions[session_id].closed:
-            raise ConnectorError(self._link.name, f"the session {session_id!r} is open already")
-        params = self._params(cwd, directories, mcp_servers)
-        kept = record or await self._fresh_record()
+        params = self._params(cwd, directories, mcp_servers, tools)
         system = "" if record is None else self._system if system_prompt is None else system_prompt
-        session = Session(session_id, self._link, record=kept, params=params, system=system, outside=outside)
-        if kept.last:
-            session.recall()
-        if replay:
-            session.replay(known=kept.last > 0)
-        workspace = Workspace([cwd, *directories], on_output=on_output)
-        self.client.add(session_id, workspace, session.take, session.question)
-        missing = record is not None and not replay and self._link.offers_ours("ars/replay")
-        try:
-            with session.holding() if missing else contextlib.nullcontext():
-                asked = {"sessionId": session_id, **params}
-                session.opened(await self._ask_session(row, asked, on_answer=session.all_replayed))
-                if missing:
-                    await recovery.catch_up(session, self._link)
-                session.restored()
-        except BaseException:
-            if record is None:
-                kept.close()
-            with anyio.CancelScope(shield=True):
-                await self.client.remove(session_id)
-            raise
-        session.noted("loaded" if replay else "resumed")
-        self._add(session)
-        return session
+        async with self._place(session_id), contextlib.AsyncExitStack() as undo:
+            await self._until_closed(session_id)
+            generation = self._link.there
+            workspace, kept = await self._kept_open(undo, [cwd, *directories], on_output, record)
+            session = self._session(session_id, kept, params, system, outside)
+            if kept.last:
+                session.recall()
+            if replay:
+                session.replay(known=kept.last > 0)
+            self.client.overlook(session_id)
+            session.hands = self.client.add(session_id, workspace, session.take, session.question, tools)
+            undo.push_async_callback(self.client.remove, session_id, session.hands)
+            await self._take_up(row, session, missing=record is not None and not replay)
+            await self._opened_by(generation, row)
+            undo.pop_all()
+            session.noted("loaded" if replay else "resumed")
+            self.sessions[session_id] = session
+            return session
 
-    def _add(self, session: Session) -> None:
-        """Those that were closed are not needed any more."""
-        for closed in [known for known, other in self.sessions.items() if other.closed]:
-            del self.sessions[closed]
-        self.sessions[session.id] = session
+    async def _kept_open(
+        self,
+        undo: contextlib.AsyncExitStack,
+        roots: Sequence[str],
+        on_output: OnOutput | None,
+        record: Record | None,
+    ) -> tuple[Workspace, Record]:
+        """What a session holds from its opening on, given back where that fails, but for a `record` of the caller's."""
+        workspace = Workspace(roots, on_output=on_output)
+        undo.push_async_callback(workspace.close)
+        if record is None:
+            record = await self._fresh_record()
+            undo.callback(record.close)
+        return workspace, record
+
+    async def _take_up(
+        self, row: "methods.Request[Any, LoadSessionResponse]", session: Session, *, missing: bool
+    ) -> None:
+        """Has the agent go on with a session, and, of a conversation that may `miss` something, tell what that is."""
+        missing = missing and self._link.offers_ours("ars/replay")
+        with session.holding() if missing else contextlib.nullcontext():
+            asked = {"sessionId": session.id, **session.params}
+            session.opened(await self._ask_session(row, asked, on_answer=session.all_replayed))
+            if missing:
+                await recovery.catch_up(session, self._link)
+            session.restored()
+
+    def _place(self, session_id: str) -> anyio.Lock:
+        """To be held by whoever opens the session of that id, or deletes it."""
+        return self._places.setdefault(session_id, anyio.Lock())
+
+    async def _until_closed(self, session_id: str) -> None:
+        """Waits for the end of the closing of that session. Raises `ConnectorError` where nobody closes it."""
+        known = self.sessions.get(session_id)
+        if known is not None and not known.closed:
+            raise ConnectorError(self._link.name, f"the session {session_id!r} is open already")
+        if known is not None:
+            await known.gone.wait()
+
+    async def _opened_by(self, generation: Generation, row: methods.Request[Any, Any]) -> None:
+        """Raises `AgentExited` where another process has come meanwhile, which knows nothing of what that one opened.
+
+        Nothing may be waited for between this and the session's being among ours.
+        """
+        if self._link.generation is not generation:
+            raise await generation.exited(Asked(row.name))
+
+    def _open_sessions(self) -> list[Session]:
+        return [session for session in self.sessions.values() if not session.closed]
+
+    def _session(
+        self, session_id: str, record: Record, params: dict[str, Any], system: str, outside: OnUpdate
+    ) -> Session:
+        return Session(
+            session_id, self._link, record=record, params=params, system=system, outside=outside, on_gone=self._forget
+        )
+
+    def _forget(self, session: Session) -> None:
+        if self.sessions.get(session.id) is session:
+            del self.sessions[session.id]
 
     async def _fresh_record(self) -> Record:
         return await Record.fresh(
@@ -400,81 +473,3 @@ class Connector:
                 await self.authenticate(method)
                 return await self._link.ask(row, params, timeout=self._link.limits.session, on_answer=on_answer)
         raise missing
-
-
-@contextlib.asynccontextmanager
-async def launch(
-    agent: Agent,
-    client: Client,
-    *,
-    cwd: str,
-    limits: Limits | None = None,
-    system_prompt: str = "",
-    sign_in: str = "",
-    client_info: dict[str, str] | None = None,
-    on_event: OnEvent | None = None,
-    on_stderr: Callable[[bytes], None] = lambda data: None,
-    store: Store | None = None,
-) -> AsyncIterator[Connector]:
-    """A running, initialized agent for the length of the block; its whole process group is gone afterwards.
-
-    `agent` is a vendor's name, a command line, or a row or a `Command` of your own. `limits` are the vendor's without
-    it. `system_prompt` begins every new session. `sign_in` is the id of the agent's own method to use where it wants to
-    be signed in; without it, those that need no person are tried. `store` is where the sessions' records are kept; it
-    is the caller's, who runs and closes it (`stored.keeping`). Without one they are in memory. Raises `ConnectorError`
-    where the agent cannot be started or does not shake hands, ValueError for what is no command.
-    """
-    with single_errors(), contextlib.ExitStack() as at_end:
-        async with anyio.create_task_group() as tasks:
-            connector, link = connector_of(
-                agent,
-                client,
-                tasks,
-                cwd=cwd,
-                limits=limits,
-                system_prompt=system_prompt,
-                sign_in=sign_in,
-                client_info=client_info,
-                on_event=on_event,
-                on_stderr=on_stderr,
-                store=store,
-            )
-            at_end.callback(connector.close_records)
-            generation = await begun(link.begin(), tasks)
-            try:
-                await connector.take_over(generation)
-                yield connector
-            finally:
-                await connector.shutdown()
-                tasks.cancel_scope.cancel()
-
-
-def connector_of(
-    agent: Agent,
-    client: Client,
-    tasks: anyio.abc.TaskGroup,
-    *,
-    cwd: str,
-    limits: Limits | None,
-    system_prompt: str,
-    sign_in: str,
-    client_info: dict[str, str] | None,
-    on_event: OnEvent | None,
-    on_stderr: Callable[[bytes], None],
-    store: Store | None,
-) -> tuple[Connector, Link]:
-    """A connector that has no process yet, and what its processes are attached to. For `launch` and the supervisor."""
-    vendor, command = _started_by(agent)
-    capabilities = client.capabilities(withheld=vendor.quirks.withheld)
-    program = Program(vendor, command, cwd, capabilities, limits or vendor.limits, client_info or IN_OUR_NAME)
-    link = Link(program, client, tasks, on_event, on_stderr)
-    ways = [sign_in] if sign_in else without_a_person(vendor.sign_in)
-    made = Connector(link, cwd=cwd, system_prompt=system_prompt, sign_in=ways, store=store or MemoryStore())
-    return made, link
-
-
-def _started_by(agent: Agent) -> tuple[Vendor, Command]:
-    if isinstance(agent, Command):
-        return command_of(agent.argv) if agent.argv and agent.argv[0] else Vendor("", "", ()), agent
-    vendor = agent if isinstance(agent, Vendor) else command_of(agent)
-    return vendor, vendor.command()

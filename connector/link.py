@@ -133,6 +133,11 @@ class Link:
         if not self.offered(capability):
             raise NotOffered(self.name, wire_name, what)
 
+    def need_ours(self, name: str, what: str) -> None:
+        """Raises `NotOffered` unless the agent has what is not in the protocol, as `offers_ours`."""
+        if not self.offers_ours(name):
+            raise NotOffered(self.name, f"_meta[{name}]", what)
+
     def tell(self, row: methods.Notification[P], params: dict[str, Any]) -> None:
         """See `Generation.tell`."""
         self.there.tell(row, params)

@@ -283,6 +283,12 @@ def log_name(agent: str, cwd: str, name: str) -> str:
     return f"named-{hashlib.sha256(key.encode('utf-8', 'surrogateescape')).hexdigest()[:40]}"
 
 
+def opened_with(params: dict[str, Any]) -> dict[str, Any]:
+    """What a session was opened with, as its record has it: of MCP servers only what names them."""
+    kept = {name: value for name, value in params.items() if name not in ("mcpServers", "_meta")}
+    return {"cwd": params["cwd"], "params": {**kept, "mcpServers": [it.get("name") for it in params["mcpServers"]]}}
+
+
 def _copied(entry: "Entry") -> "Entry":
     """What will be written of it whatever becomes of it meanwhile. Raises TypeError or ValueError for what is not JSON:
     such an entry would keep all behind it from being written."""

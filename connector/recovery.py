@@ -1,5 +1,6 @@
 """A session goes on in another process of its agent: taken up, caught up with, and the turn that it was at settled."""
 
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -56,7 +57,7 @@ async def take_up(session: "Session", link: Link, ask: Ask) -> str:
     """
     why = "the agent offers neither session/resume nor session/load"
     place = {"sessionId": session.id, **session.params}
-    await link.client.interrupted(session.id)
+    await session.hands.interrupted()
     if link.offered("session_capabilities.resume"):
         try:
             with session.holding():
@@ -88,29 +89,52 @@ async def make_anew(lost: Mapping["Session", str], sessions: dict[str, "Session"
     Ids may be used again by agents that forget: the old ones all go before the first new one comes.
     """
     client = link.client
-    hands = {session: client.take_out(session.id) for session in lost if not session.closed}
-    for session in lost:
+    left = [session for session in lost if not session.closed]
+    for session in left:
+        client.take_out(session.id, session.hands)
         sessions.pop(session.id, None)
     try:
-        for session in list(hands):
-            created = await ask(methods.SESSION_NEW, session.params)
+        for session in list(left):
+            if (created := None if session.closed else await ask(methods.SESSION_NEW, session.params)) is None:
+                continue
+            check_unused(created.session_id, sessions, link)
+            if session.closed:  # meanwhile
+                await _let_go(created.session_id, link)
+                continue
+            left.remove(session)
             old = session.id
             session.recreated(created.session_id)
-            client.put_back(session.id, hands.pop(session))
+            client.put_back(session.id, session.hands)
             sessions[session.id] = session
             link.event("session.recreated", agent=link.name, was=old, session=session.id, why=lost[session])
-            if session.closed:  # meanwhile
-                await client.remove(session.id)
-            else:
-                await _as_chosen(session, link, created)
+            await _as_chosen(session, link, created)
+            await let_go_if_closed(session, link)
     finally:
-        for session, left in hands.items():  # their turn comes with the next process
-            client.put_back(session.id, left)
-            if session.closed:  # it has none
-                with anyio.CancelScope(shield=True):
-                    await client.remove(session.id)
-            else:
+        for session in left:  # their turn comes with the next process, unless they were closed
+            if not session.closed:
+                client.put_back(session.id, session.hands)
+            if not session.gone.is_set():
                 sessions[session.id] = session
+
+
+def check_unused(session_id: str, sessions: Mapping[str, "Session"], link: Link) -> None:
+    """Raises `ConnectorError` where the agent has given a new session the id of another that is open."""
+    known = sessions.get(session_id)
+    if known is not None and not known.closed:
+        raise ConnectorError(link.name, f"it gave a new session the id of one that is open, {session_id!r}")
+
+
+async def let_go_if_closed(session: "Session", link: Link) -> None:
+    """A session that was closed while the agent took it up is closed there too: it was told before it had it, or not
+    at all."""
+    if session.closed:
+        await _let_go(session.id, link)
+
+
+async def _let_go(session_id: str, link: Link) -> None:
+    if link.offered("session_capabilities.close"):
+        with contextlib.suppress(ConnectorError):  # an agent that cannot even do this is found out by other means
+            await link.ask(methods.SESSION_CLOSE, {"sessionId": session_id}, timeout=link.limits.request)
 
 
 async def _as_chosen(session: "Session", link: Link, answer: "LoadSessionResponse") -> None:
@@ -175,7 +199,7 @@ class Attempt:
 def attempt(session: "Session", link: Link) -> Attempt:
     """To be made right before the prompt is sent."""
     session.worked_at = session.prompt_logged = False
-    return Attempt(link.there, session.made_anew, session.last_seq or 0, link.client.served(session.id))
+    return Attempt(link.there, session.made_anew, session.last_seq or 0, session.hands.served)
 
 
 async def settle(
@@ -185,7 +209,7 @@ async def settle(
     again, as nothing of it had an effect (and `again`), or it was cancelled.
     """
     assert link.keeper is not None
-    served = link.client.served(session.id) - made.served
+    served = session.hands.served - made.served
     statuses = {call_id: call.status for call_id, call in turn.tool_calls.items()}
     unavailable: AgentUnavailable | None = None
     async with anyio.create_task_group() as tasks:

@@ -1,21 +1,20 @@
 """One conversation with an agent: prompts in, typed updates out in wire order, one turn after the other."""
 
 import contextlib
-import math
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from acp_wire import methods
-from connector import recovery
-from connector.client import Update
+from connector import calls, overdue, recovery
+from connector.client import Hands, Update
 from connector.content import check
 from connector.errors import (
     AgentExited,
     AgentTimeout,
     AgentUnavailable,
-    Asked,
     ConnectorError,
     ConversationHeld,
     NotOffered,
@@ -23,9 +22,9 @@ from connector.errors import (
     SignInNeeded,
 )
 from connector.fold import recap, replayed
-from connector.generation import Generation
 from connector.link import Link
-from connector.record import RECAP_CHARACTERS, Record, told
+from connector.record import RECAP_CHARACTERS, Record, opened_with, told
+from connector.steering import steer
 from connector.turn import Exchange, Turn, seq_of
 from connector.vendors import Vendor
 
@@ -55,10 +54,11 @@ class Session:
         params: dict[str, Any],
         system: str = "",
         outside: Callable[[Update], None],
+        on_gone: "Callable[[Session], None]",
     ) -> None:
         self.id = session_id
         self.record = record
-        # What it was opened with: its directories and MCP servers.
+        # What it is opened with: its directories, MCP servers and tools of ours.
         self.params = params
         self.how = ""
         # Called with what arrives before the first turn, between turns, with what is late and what is replayed.
@@ -74,7 +74,13 @@ class Session:
         self.prompt_logged = False
         self.cut_off = ""
         self.made_anew = 0
+        # What serves the agent's requests, as `Client.add` has given it; it stays the same whatever the session's id.
+        self.hands: Hands
+        # Set when a closing has come to its end: nothing of the session is left, and its id can be opened again.
+        self.gone = anyio.Event()
+        self._on_gone = on_gone
         self._link = link
+        self.steer, self.retool = partial(steer, link, self), partial(calls.retool, link, self)
         self._system_prompt = self._system = system
         # The agent has lost the conversation and was not told of it yet.
         self._untold = False
@@ -90,7 +96,7 @@ class Session:
         # What is missed is of the turn at which the application before this one ended.
         self._restoring = False
         self._held: list[tuple[Update | None, dict[str, Any]]] | None = None
-        self._closed = False
+        self._closed = self._removed = False
         self._quiet_from = 0.0
 
     # ── prompts ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -219,8 +225,12 @@ class Session:
         self.models.current_model_id = model_id
 
     async def close(self, *, tell: bool = True) -> None:
-        """Cancels what runs, ends the terminals, and tells the agent where it offers `session/close` (and `tell`)."""
+        """Cancels what runs, ends the terminals, and tells the agent where it offers `session/close` (and `tell`).
+
+        Where it is being closed already, waits for the end of that.
+        """
         if self._closed:
+            await self.gone.wait()
             return
         self._closed = True
         self.cancel()
@@ -231,9 +241,9 @@ class Session:
             if (running := self.running) is not None:
                 await running.ended()
         finally:
-            await self._link.client.remove(self.id)
-            if self.running is None:
-                self.record.close()
+            await self._link.client.remove(self.id, self.hands)
+            self._removed = True
+            self._leave()
 
     # ── for the connector ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -353,7 +363,7 @@ class Session:
             name=self.record.name,
             sessionId=self.id,
             how=how,
-            **_without_secrets(self.params),
+            **opened_with(self.params),
         )
 
     def recreated(self, session_id: str, system: str = "") -> None:
@@ -371,7 +381,7 @@ class Session:
         return await self._link.ask(row, params, timeout=self._link.limits.request)
 
     def _tell_to_stop(self) -> None:
-        self._link.client.cancel(self.id)
+        self.hands.cancel()
         self._link.tell(methods.SESSION_CANCEL, {"sessionId": self.id})
 
     def _abandon(self, turn: Turn) -> None:
@@ -395,19 +405,27 @@ class Session:
                     turn.end(None, unavailable)
                     continue
                 try:
-                    await self._carry_out(turn)
+                    with turn.worked_at(self._link.name):
+                        await self._carry_out(turn)
                 finally:
-                    turn.abandoned()  # where the connector is being shut down
-                    self._link.client.end_turn(self.id)
+                    self.hands.end_turn()
                     # An agent that reports something after its answer does so at once: wait before it could be taken
                     # for the next turn's.
                     self._quiet_from = anyio.current_time() + self._link.limits.late
         finally:
             self._working = False
+            for left in self.queue:  # where the connector is being shut down
+                left.end("cancelled")
             self._link.turned()
             self.record.rest()
-            if self._closed:
-                self.record.close()
+            self._leave()
+
+    def _leave(self) -> None:
+        """The end of a closing, also of one that did not wait for the turn."""
+        if self._removed and self.running is None:
+            self.record.close()
+            self._on_gone(self)
+            self.gone.set()
 
     async def _until_up(self) -> AgentUnavailable | None:
         """Waits for a supervised agent that is just coming back. Why it will not."""
@@ -458,23 +476,24 @@ class Session:
         """Sends the prompt, and (`again`) once more where a supervised process ended before it had any effect."""
         first = self._system, self._untold, self.cut_off
         blocks = [*self._beginning(), *turn.prompt]
-        self._link.client.begin_turn(self.id)
+        self.hands.begin_turn()
         self._begin(turn)
         made = recovery.attempt(self, self._link)
-        answer, failure, overdue = None, None, list[AgentTimeout]()
+        answer, failure, too_long = None, None, list[AgentTimeout]()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._watch, turn, overdue, made.generation)
+            given_up = made.generation, self._tell_to_stop, too_long.append
+            tasks.start_soon(overdue.watch, self._link, turn, self.hands, *given_up)
             try:
                 params = {"sessionId": self.id, "prompt": blocks}
                 answer = await self._link.ask(methods.SESSION_PROMPT, params, timeout=None, on_answer=turn.answer)
             except ConnectorError as why:
                 failure = why
             tasks.cancel_scope.cancel()
-        if overdue:
-            return None, overdue[0]
+        if too_long:
+            return None, too_long[0]
         if answer is not None:
-            forgets = self.vendor.quirks.forgets and answer.stop_reason == "cancelled"
-            if forgets or answer.stop_reason == "refusal":
+            turn.usage, cancelled = answer.usage, answer.stop_reason == "cancelled"
+            if (cancelled and self.vendor.quirks.forgets) or answer.stop_reason == "refusal":
                 # The agent forgets a refused prompt, some a cancelled one, and what stood in it.
                 self._system, self._untold, self.cut_off = first
             return answer.stop_reason, None
@@ -489,29 +508,6 @@ class Session:
             return await self._attempt(turn, again=False)
         return None, settled
 
-    async def _watch(self, turn: Turn, overdue: list[AgentTimeout], generation: Generation) -> None:
-        """Waits until the turn is cancelled or takes too long, then for an answer, and gives the agent up without."""
-        if (why := await self._taking_too_long(turn)) is not None:
-            overdue.append(why)
-            self._tell_to_stop()
-        await anyio.sleep(self._link.limits.cancel)
-        await generation.give_up(f"it ignored session/cancel for {self._link.limits.cancel:g} s and was killed")
-
-    async def _taking_too_long(self, turn: Turn) -> AgentTimeout | None:
-        """None when the turn is cancelled."""
-        limits, began = self._link.limits, anyio.current_time()
-        while not turn.cancelled:
-            now = anyio.current_time()
-            heard = max(began, self._link.client.heard(self.id))
-            asked = Asked(methods.SESSION_PROMPT.name, elapsed=now - began)
-            for limit, since, what in ((limits.turn, began, "no answer to"), (limits.idle, heard, "not a word during")):
-                if limit is not None and now >= since + limit:
-                    return AgentTimeout(self._link.name, asked, limit, self._link.stderr_tail(), what)
-            ends = [since + limit for since, limit in ((began, limits.turn), (heard, limits.idle)) if limit is not None]
-            with anyio.CancelScope(deadline=min(ends, default=math.inf)):
-                await turn.cancelling()
-        return None
-
     def _note(self, update: Update) -> None:
         """What is true of the session from here on."""
         kind = update.session_update
@@ -523,12 +519,6 @@ class Session:
             self.commands = update.available_commands
         elif kind == "session_info_update" and "title" in update.model_fields_set:
             self.title = update.title or ""
-
-
-def _without_secrets(params: dict[str, Any]) -> dict[str, Any]:
-    """What a session was opened with, as its record has it: of MCP servers only what names them."""
-    kept = {name: value for name, value in params.items() if name not in ("mcpServers", "_meta")}
-    return {"cwd": params["cwd"], "params": {**kept, "mcpServers": [it.get("name") for it in params["mcpServers"]]}}
 
 
 def _known(what: str, wanted: str, offered: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import anyio
 import anyio.abc
@@ -16,6 +16,9 @@ from connector.generation import Generation, begun
 from connector.link import Link
 from connector.session import Session
 from connector.spares import Spares
+
+if TYPE_CHECKING:
+    from acp_wire.schema.extensions import HealthResponse
 
 State = Literal["stopped", "starting", "ready", "busy", "draining", "backoff", "failed"]
 R = TypeVar("R")
@@ -67,7 +70,8 @@ class Supervised:
         self._since = self._down_since = anyio.current_time()
         self._changed = anyio.Event()
         self._reset = anyio.Event()
-        self._life: anyio.CancelScope | None = None
+        # What ends it, and when it has ended.
+        self._life: tuple[anyio.CancelScope, anyio.Event] | None = None
         link.keeper, link.name = self, name
 
     # ── for who uses it ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -88,6 +92,12 @@ class Supervised:
         """As `Connector.ensure`, as soon as the agent is there."""
         return await self._when_up(lambda: self.connector.ensure(name, cwd, **more))
 
+    async def health(self) -> "HealthResponse | None":
+        """As `Connector.health`, and without waiting for an agent that is not there. Raises `AgentUnavailable` then."""
+        if self.state not in (*AT_WORK, "draining"):
+            raise self._unavailable()
+        return await self.connector.health()
+
     async def reached(self, *states: State) -> State:
         """Waits for one of the states. Raises `AgentUnavailable` where it is failed or stopped instead."""
         while self.state not in states:
@@ -106,8 +116,8 @@ class Supervised:
         """Starts it, where it is stopped; at once, in the background."""
         if self.state == "stopped":
             self._become("starting", "it was asked for")
-            self._life = anyio.CancelScope()
-            self._tasks.start_soon(self._live, self._life)
+            self._life = anyio.CancelScope(), anyio.Event()
+            self._tasks.start_soon(self._live, *self._life)
 
     def reset(self) -> None:
         """Tries again with one that has failed; its sessions go on."""
@@ -127,9 +137,9 @@ class Supervised:
     async def stop(self) -> None:
         """Cancels what runs and stops it, within 3 s. Its sessions are closed."""
         if self._life is not None:
-            self._life.cancel()
-            while self.state != "stopped":
-                await self._changed.wait()
+            scope, over = self._life
+            scope.cancel()
+            await over.wait()
 
     def status(self) -> Status:
         """How it is."""
@@ -169,20 +179,28 @@ class Supervised:
 
     # ── its life ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _live(self, scope: anyio.CancelScope) -> None:
+    async def _live(self, scope: anyio.CancelScope, over: anyio.Event) -> None:
         try:
-            with scope:
-                await self._rounds()
+            try:
+                with scope:
+                    await self._rounds()
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await self._end()
         finally:
-            with anyio.CancelScope(shield=True):
-                if self.state in AT_WORK:
-                    self._become("draining", "it was asked for")
-                await self.connector.shutdown()
-                for session in list(self.connector.sessions.values()):
-                    await session.close(tell=False)
-                self.connector.sessions.clear()
-                self._spares.leave(self._link.program, self)
-                self._become("stopped")
+            over.set()
+
+    async def _end(self) -> None:
+        try:
+            if self.state in AT_WORK:
+                self._become("draining", "it was asked for")
+        finally:
+            await self.connector.shutdown()
+            for session in list(self.connector.sessions.values()):
+                await session.close(tell=False)
+            self.connector.sessions.clear()
+            self._spares.leave(self._link.program, self)
+            self._become("stopped")
 
     async def _rounds(self) -> None:
         self._begin_anew()
@@ -264,11 +282,11 @@ class Supervised:
         was, self.state = self.state, state
         if was != state:
             self.why, self._since = why[:TOLD_CHARACTERS], anyio.current_time()
+            self._tell()  # first: who is told of events may fail
             self._link.event("agent.state", agent=self.name, state=state, was=was, why=self.why)
             if {state, was} != set(AT_WORK):  # its turns are in the records as they are
                 for session in self.connector.sessions.values():
                     session.record.note("state", state=state, was=was, why=self.why)
-            self._tell()
 
     def _tell(self) -> None:
         self._changed.set()

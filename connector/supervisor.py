@@ -9,8 +9,8 @@ import anyio.abc
 
 from connector.backoff import DEFAULT, Restarts
 from connector.client import Client
-from connector.connector import Agent, connector_of
 from connector.generation import OnEvent
+from connector.launching import Agent, connector_of
 from connector.limits import Limits
 from connector.spares import Spares
 from connector.supervised import Status, Supervised

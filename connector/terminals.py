@@ -16,6 +16,7 @@ from acp_wire.errors import INTERNAL_ERROR, INVALID_PARAMS, NOT_FOUND, RpcError
 from connector import environment, guarded
 from connector.child import Child, Exit
 from connector.files import Files
+from connector.paced import Paced
 
 OUTPUT_LIMIT = 1024 * 1024
 MAX_OUTPUT_LIMIT = 16 * 1024 * 1024
@@ -98,6 +99,7 @@ class Terminal:
         """Waits for the command itself. What it wrote has been read by then; what its children write still is."""
         ended = await self.child.wait()
         self._catch_up()
+        self._flush()
         return ended
 
     async def release(self) -> None:
@@ -105,6 +107,7 @@ class Terminal:
         await self.child.finish()
         self._catch_up()
         self._stop_reading()
+        self._flush()
 
     def _catch_up(self) -> None:
         """Reads what the pipe holds now; not until it is empty, which a child that goes on writing would prevent."""
@@ -125,6 +128,10 @@ class Terminal:
         self.tail.feed(data)
         if self._on_output is not None and (text := self._decoder.decode(data, final=not data)):
             self._on_output(self.id, text)
+
+    def _flush(self) -> None:
+        if isinstance(self._on_output, Paced):
+            self._on_output.flush(self.id)
 
     def _stop_reading(self) -> None:
         if self._read_fd is not None:

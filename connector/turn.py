@@ -1,7 +1,8 @@
 """One prompt of a session and everything that came back for it."""
 
+import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -49,6 +50,8 @@ class Turn:
     tool_calls: "dict[str, ToolCall | ToolCallUpdate]" = field(default_factory=dict)
     plan: "list[PlanEntry]" = field(default_factory=list)
     late: list[Update] = field(default_factory=list)
+    # What the agent has counted for this turn, as it tells it: `inputTokens`, `outputTokens`, `totalTokens`, …
+    usage: dict[str, Any] | None = None
     state: Literal["queued", "running", "done"] = "queued"
     cancelled: bool = False
     # The answer is there, though nobody has acted on it: what comes behind it is late.
@@ -76,6 +79,11 @@ class Turn:
     def thought(self) -> str:
         """What it has shown of its thoughts."""
         return _joined(self._thought)
+
+    @property
+    def unread(self) -> int:
+        """How many updates wait for whoever iterates."""
+        return len(self._unseen)
 
     async def __aiter__(self) -> AsyncIterator[Update]:
         """The updates from the first one on that nobody has taken. Raises `ConnectorError` in place of the rest."""
@@ -181,10 +189,19 @@ class Turn:
         self.on_end(self)
         self._notify()
 
-    def abandoned(self) -> None:
-        """Nobody works on it any more: unless it has an end, it is cancelled."""
-        if self.state != "done":
-            self.end("cancelled")
+    @contextlib.contextmanager
+    def worked_at(self, agent: str) -> Iterator[None]:
+        """Around the work on it, after which it has an end: cancelled where that is cut off, as the connector is being
+        shut down, and failed where that fails as it should not."""
+        try:
+            yield
+        except Exception:
+            if self.state != "done":
+                self.end(None, ConnectorError(agent, "a fault of the connector's has ended it"))
+            raise
+        finally:
+            if self.state != "done":
+                self.end("cancelled")
 
     async def _change(self) -> None:
         if self._changed is None:

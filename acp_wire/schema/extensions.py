@@ -77,6 +77,52 @@ class RewindRequest(OfSession):
     to_seq: Uint64 | None = None
 
 
+class RetoolRequest(OfSession):
+    """From the next turn on the client carries out `tools` itself, and no others, whatever it named before."""
+
+    tools: list[str]
+
+
+RetoolResponse = Empty
+
+
+class CallToolRequest(OfSession):
+    """A call of the model's that the client is to carry out whole: a tool that it has named for the session."""
+
+    tool_call_id: str
+    name: str
+    arguments: dict[str, Any]
+
+
+class CallToolResponse(Model):
+    """`content` is what the model reads, `code` why the call failed, in a word; `raw` is for whoever shows it.
+
+    `approved`, of the review of a patch: a person who may decide it accepts `content`, a patch, as it stands.
+    """
+
+    ok: bool
+    content: str
+    raw: Any = None
+    code: OptionalText = None
+    approved: bool = False
+
+
+HealthRequest = Empty
+
+
+class HealthResponse(Model):
+    """Whether the model's `endpoint` (scheme, host and port; none for a model without) answers, and in what time.
+
+    `why` says why not, or what is wrong with the answer.
+    """
+
+    model: str
+    reachable: bool
+    ms: float
+    endpoint: OptionalText = None
+    why: OptionalText = None
+
+
 class RewoundFile(Model):
     path: str
     outcome: Literal["restored", "unchanged", "left"]

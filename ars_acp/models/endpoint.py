@@ -102,6 +102,13 @@ class Endpoint:
             raise self._faults.unusable("no_model", "the model's endpoint lists no model; name one in the settings")
         return chatting or names
 
+    async def reach(self) -> None:
+        """Asks for the list of models, and does not read it."""
+        asked: Awaitable[Any] = self._client.get(
+            "/models", cast_to=httpx2.Response, stream=True, stream_cls=openai.AsyncStream[Any]
+        )
+        await (await self._request(asked)).aclose()
+
     async def rehearse(self, body: bytes) -> None:
         """Carries out one request on the transport it was built with, so that no first time is left for a real one."""
         response = await self.ask(body)

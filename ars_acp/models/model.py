@@ -100,6 +100,11 @@ class Model(Protocol):
         """The names that `variant` takes, as the endpoint lists them. Raises ModelError."""
         ...
 
+    async def reach(self) -> None:
+        """Asks whether anybody answers there, by one small request. Raises ModelError; one with the detail `status` is
+        an answer all the same."""
+        ...
+
     def variant(self, name: str, effort: str | None) -> "Model":
         """The model of that name at the same place, over the same connections; `effort` is a level of thought."""
         ...

@@ -69,6 +69,16 @@ class OpenAIModel:
             error = fault.error
         raise error
 
+    async def reach(self) -> None:
+        """See `Model.reach`."""
+        try:
+            await (await self._ready()).reach()
+        except Fault as fault:
+            error = fault.error
+        else:
+            return
+        raise error
+
     def variant(self, name: str, effort: str | None) -> "OpenAIModel":
         """See `Model.variant`."""
         other = OpenAIModel(replace(self.config, model=name, effort=effort))

@@ -45,6 +45,9 @@ class ScriptedModel:
         """See `Model.names`: there is no other."""
         return [self.name]
 
+    async def reach(self) -> None:
+        """See `Model.reach`: it is here."""
+
     def variant(self, name: str, effort: str | None) -> "ScriptedModel":
         """See `Model.variant`: it plays the same, however hard it thinks."""
         return self

@@ -27,7 +27,14 @@ def find(name: str) -> Tool | None:
     return tool
 
 
-def offered(can: frozenset[str]) -> list[Tool]:
-    """The tools that a client with these abilities (`Hands.can`) lets work, in a fixed order."""
-    tools = [find(name) for name in TOOLS]
-    return [tool for tool in tools if tool is not None and tool.needs <= can]
+def offered(can: frozenset[str], does: frozenset[str] = frozenset()) -> list[Tool]:
+    """The tools that a client with these abilities (`Hands.can`) lets work, in a fixed order.
+
+    Those that it `does` itself (`Hands.does`) are its own, whatever its abilities.
+    """
+    tools = [tool for tool in map(find, TOOLS) if tool is not None]
+    if not does:
+        return [tool for tool in tools if tool.needs <= can]
+    from ars_acp.tools.by_client import by_client  # late: most clients carry out none
+
+    return [by_client(tool) if tool.name in does else tool for tool in tools if tool.name in does or tool.needs <= can]

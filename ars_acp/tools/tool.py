@@ -76,6 +76,7 @@ class Act:
     content: list[dict[str, Any]] = field(default_factory=list)  # diffs, text
     approved: bool = False
     protected: bool = False
+    by_client: bool = False  # the client carries it out itself, and asks its person itself
     rule: str | None = None  # what "always" would allow, to the letter; None where it must not be offered
 
 
@@ -89,7 +90,7 @@ class ToolContext:
     limits: ToolLimits
     send: Callable[[dict[str, Any]], None]  # any session/update
     show: Callable[..., None]  # fields of this call's tool_call_update: show(content=[...])
-    approved_patches: set[str]  # what reviews of this session have approved and nothing has applied yet
+    approved_patches: set[str]  # what reviews of this turn have approved and nothing has applied yet
     changing: Callable[..., None]  # called before files are changed: changing(changes, known=...), for undo
 
 

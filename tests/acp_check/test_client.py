@@ -13,7 +13,7 @@ from acp_check.report import Finding
 pytestmark = pytest.mark.e2e
 
 CLIENTS = Path(__file__).parents[2] / "fixtures" / "clients"
-RAW = (sys.executable, str(CLIENTS / "raw.py"))
+RAW = (sys.executable, "-S", str(CLIENTS / "raw.py"))
 DEATH = ("PROC-005", "PROC-006", "PROC-007", "PROC-008", "PROC-009", "PROC-010", "PROC-013", "PROC-014")
 
 # What is wrong with the client -> what is tried, and of that exactly the rows that break.
@@ -157,7 +157,7 @@ async def test_who_waits_for_ever_is_found_out_where_it_is_said_how_long_is_too_
 async def test_a_client_that_does_nothing_is_given_up_and_nothing_of_it_is_left(limit: str, why: str, tmp_path: Path):
     pid = tmp_path / "pid"
     with anyio.fail_after(20):
-        findings = await found("sh", "-c", f"echo $$ > {pid}; trap '' TERM; sleep 600 # {{agent}}", **{limit: 0.5})
+        findings = await found("sh", "-c", f"echo $$ > {pid}; trap '' TERM; sleep 600 # {{agent}}", **{limit: 2})
     assert {it.outcome for it in findings} == {"not seen"}
     assert why in next(it.why for it in findings if it.id == "TURN-001")
     assert not Path("/proc", pid.read_text().strip()).exists()

@@ -139,7 +139,7 @@ def test_closing_waits_a_moment_for_a_reader_and_no_longer_however_it_reads(full
     took = time.monotonic() - began
     reading.set()
     reader.join()
-    assert took < 0.5
+    assert took < 1.5  # read to its end it takes 2.5 s
 
 
 def test_what_waited_is_written_in_order_once_there_is_room(full_pipe: tuple[int, int]) -> None:

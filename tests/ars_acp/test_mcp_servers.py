@@ -214,7 +214,7 @@ async def test_tools_that_come_later_are_offered() -> None:
     async with house(script + calls("mcp__fix__grown {}").replace("turn", "turn repeat"), **STDIO) as it:
         await session_with(it, program())
         await it.prompt()
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             while "new" not in it.said():
                 await it.prompt()
 

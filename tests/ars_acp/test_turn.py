@@ -189,7 +189,7 @@ async def test_a_read_that_is_not_answered_is_tried_once_more_then_told_as_tool_
 async def test_a_write_that_is_not_answered_is_not_tried_again() -> None:
     client = Client()
     client.silent.add("fs/write_text_file")
-    async with house(WRITE, client=client, client_seconds=0.02, mode="full") as it:
+    async with house(WRITE, client=client, client_seconds=0.5, mode="full") as it:
         assert await it.prompt() == "end_turn"
         assert len([m for m in it.stream.sent if m.get("method") == "fs/write_text_file"]) == 1
 

@@ -23,7 +23,7 @@ def installed(home: Path, **agents: dict[str, Any]) -> dict[str, str]:
     programs.mkdir()
     for name, told in agents.items():
         script = programs / name
-        script.write_text(f"#!/bin/sh\nexec {shlex.join([sys.executable, str(ABLE), json.dumps(told)])}\n")
+        script.write_text(f"#!/bin/sh\nexec {shlex.join([sys.executable, '-S', str(ABLE), json.dumps(told)])}\n")
         script.chmod(0o755)
     return {**environment(home), "PATH": f"{programs}:/usr/bin:/bin"}
 
@@ -69,7 +69,7 @@ def test_people_get_a_list_with_what_to_do(tmp_path: Path) -> None:
 
 def test_any_command_can_be_looked_at_and_a_silent_one_ends_in_time(tmp_path: Path) -> None:
     env = environment(tmp_path)
-    (able,) = json.loads(ars(env, "--json", shlex.join([sys.executable, str(ABLE)])).stdout)
+    (able,) = json.loads(ars(env, "--json", shlex.join([sys.executable, "-S", str(ABLE)])).stdout)
     assert (able["installed"], able["signed_in"]) == (True, True)
     (cat,) = json.loads(ars(env, "--json", "--timeout", "0.5", "sleep 60").stdout)
     assert "no answer to initialize within 0.5 s" in cat["problem"]

@@ -13,7 +13,7 @@ from tests.cli.terminal import ROOT, argv, ars, environment, terminal
 
 pytestmark = pytest.mark.e2e
 AGENTS = ROOT / "fixtures" / "agents"
-ECHO = shlex.join([sys.executable, str(AGENTS / "echo.py")])
+ECHO = shlex.join([sys.executable, "-S", str(AGENTS / "echo.py")])
 SCRIPT = """
 === turn repeat
 say: You said $prompt
@@ -89,7 +89,7 @@ async def test_an_address_is_shown_whole_and_opened_by_the_person_or_not_at_all(
         told = {"sessionId": "$session", "mode": "url", "message": "Sign in", "elicitationId": "e", "url": url}
         return json.dumps([["ask", "elicitation/create", told]]) + "\n"
 
-    asks = shlex.join([sys.executable, str(AGENTS / "asks.py")])
+    asks = shlex.join([sys.executable, "-S", str(AGENTS / "asks.py")])
     async with terminal(
         "chat", "--agent", asks, "--cwd", str(tmp_path), env=environment(tmp_path), width=400
     ) as person:

@@ -10,7 +10,7 @@ import pytest
 from tests.cli.terminal import ROOT, argv, environment
 
 pytestmark = pytest.mark.e2e
-RAW = [sys.executable, str(ROOT / "fixtures/clients/raw.py")]
+RAW = [sys.executable, "-S", str(ROOT / "fixtures/clients/raw.py")]
 FEW = ["--only", "TURN", "--only", "INIT-00", "--jobs", "2"]
 
 

@@ -64,7 +64,7 @@ def test_each_role_speaks_under_its_name_and_the_end_says_what_it_took(tmp_path:
 def test_in_a_parallel_round_each_reply_stands_whole(tmp_path: Path) -> None:
     steps = {"Ann": "say: A1\nwait 0.3\nsay: -A2\n", "Bob": "wait 0.1\nsay: B1\nwait 0.5\nsay: -B2\n"}
     ran = ars(tmp_path, crew_file(tmp_path, steps), "-", "--round", "parallel", stdin="Well?")
-    assert [line for line in ran.stdout.splitlines() if line and not line.startswith("─")] == ["A1-A2", "B1-B2"]
+    assert sorted(line for line in ran.stdout.splitlines() if line and not line.startswith("─")) == ["A1-A2", "B1-B2"]
 
 
 def test_with_json_each_event_is_a_line(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ AGENTS = ROOT / "fixtures" / "agents"
 
 
 def agent(name: str, *args: str) -> str:
-    return shlex.join([sys.executable, str(AGENTS / f"{name}.py"), *args])
+    return shlex.join([sys.executable, "-S", str(AGENTS / f"{name}.py"), *args])
 
 
 def ars(cwd: Path, *args: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -45,10 +45,10 @@ def test_with_json_each_event_is_a_line(tmp_path: Path) -> None:
 
 
 def test_what_comes_after_the_answer_is_shown_too_and_marked(tmp_path: Path) -> None:
-    *_, late, end = events(ars(tmp_path, "run", "--json", agent("late"), "x"))
+    *_, late, end = events(ars(tmp_path, "run", "--json", agent("late", "0"), "x"))
     assert late["update"]["_meta"] == {"ars/late": True}
     assert end["text"] == "early x late x"
-    assert "early x late x" in ars(tmp_path, "run", agent("late"), "x").stdout
+    assert "early x late x" in ars(tmp_path, "run", agent("late", "0"), "x").stdout
 
 
 def steps(cwd: Path) -> str:

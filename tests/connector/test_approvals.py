@@ -49,7 +49,7 @@ class Talk:
 async def talk(cwd: Path, seconds: float | None = 20) -> AsyncIterator[Talk]:
     shown: list[str] = []
     approvals = Approvals(seconds=seconds, on_change=lambda question: shown.append(question.id))
-    command = Command("asks", [sys.executable, str(ASKS)])
+    command = Command("asks", [sys.executable, "-S", str(ASKS)])
     with anyio.fail_after(20):
         async with launch(command, Client(policy=approvals), cwd=str(cwd), limits=Limits(late=0)) as connector:
             yield Talk(approvals, await connector.new_session(str(cwd)), shown)

@@ -47,7 +47,7 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
 async def test_a_command_runs_with_its_directory_environment_and_descriptors(start: Start, tmp_path: Path) -> None:
     program = "import os, sys; print(os.getcwd(), sorted(os.environ), sys.argv[1:], os.listdir('/dev/fd'))"
     child = start(sys.executable, "-ISc", program, "a b", "", "é\n", env={"MINE": "1=\n2"})
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         assert await child.wait() == Exit(0, None)
     await child.finish()
     said = (tmp_path / "out").read_text()
@@ -58,7 +58,7 @@ async def test_a_command_runs_with_its_directory_environment_and_descriptors(sta
 @pytest.mark.parametrize(("end", "expected"), [("exit 7", Exit(7, None)), ("kill -SEGV $$", Exit(None, "SIGSEGV"))])
 async def test_how_it_ended_is_told_and_stays(start: Start, end: str, expected: Exit) -> None:
     child = start("sh", "-c", end)
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         assert await child.wait() == expected
     await child.finish()
     await child.finish()
@@ -70,7 +70,7 @@ async def test_it_leads_its_group_and_signals_have_their_usual_meaning(start: St
     child = start(sys.executable, "-ISc", "import os, signal; os.read(0, 1); signal.pause()", stdin=ours)
     assert os.getpgid(child.pid) == os.getsid(child.pid) == child.pid
     child.signal(signal.SIGTERM)
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         assert await child.wait() == Exit(None, "SIGTERM")
     await child.finish()
     os.close(ours)
@@ -86,7 +86,7 @@ async def test_killing_ends_its_group(start: Start, tmp_path: Path) -> None:
     grandchild = os.pidfd_open(int(said))
     await child.kill()
     assert child.exit == Exit(None, "SIGKILL")
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         await anyio.wait_readable(grandchild)
     await child.finish()
     os.close(grandchild)
@@ -119,7 +119,7 @@ async def test_what_cannot_be_started_is_an_error_and_costs_no_descriptor(
 
 async def test_arguments_may_be_long(start: Start, tmp_path: Path) -> None:
     child = start("sh", "-c", 'printf %s "$@"', "sh", *["x" * 100_000] * 10)
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         assert await child.wait() == Exit(0, None)
     await child.finish()
     assert (tmp_path / "out").stat().st_size == 1_000_000
@@ -129,10 +129,10 @@ async def test_without_pidfds_a_thread_waits(start: Start, monkeypatch: pytest.M
     monkeypatch.delattr(os, "pidfd_open", raising=False)
 
     child = start("sh", "-c", "exit 3")
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         assert await child.wait() == Exit(3, None)
     await child.finish()
     child = start("sleep", "60")
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         await child.finish()
     assert child.exit == Exit(None, "SIGKILL")

@@ -9,11 +9,12 @@ from typing import Any
 import anyio
 import pytest
 
-from acp_wire import build, methods
+from acp_wire import build, build_extensions, methods
 from acp_wire.connection import AGENT_SIDE, Connection
-from acp_wire.errors import INVALID_PARAMS, METHOD_NOT_FOUND, NOT_FOUND, RpcError
+from acp_wire.errors import INVALID_PARAMS, METHOD_NOT_FOUND, NOT_FOUND, REQUEST_CANCELLED, RpcError
 from acp_wire.streams import memory_pair
-from connector.client import SERVED, UPDATES, Client, Filled
+from connector.calls import ToolCall
+from connector.client import SERVED, UPDATES, Client, Filled, Hands
 from connector.permissions import Act, allow_once, allow_reads, ask
 from connector.workspace import Workspace
 from tests.support.schema import WireCheck
@@ -64,6 +65,7 @@ class Ends:
         self.client = client
         self.root = root
         self.updates: list[Any] = []
+        self.hands: Hands
 
     async def permission(self, **tool_call: Any) -> dict[str, Any]:
         call = build.permission_tool_call("t1", **tool_call)
@@ -81,13 +83,13 @@ async def ends(root: Path, client: Client | None = None) -> AsyncIterator[Ends]:
     agent = Connection(far, Agent(), AGENT_SIDE)
     ours = Connection(Tap(near, check), client, SERVED)
     both = Ends(agent, client, root)
-    client.add("s", Workspace([str(root)]), lambda update, raw: both.updates.append(update))
-    with anyio.fail_after(5):
+    both.hands = client.add("s", Workspace([str(root)]), lambda update, raw: both.updates.append(update))
+    with anyio.fail_after(20):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(agent.serve)
             tasks.start_soon(ours.serve)
             yield both
-            await client.remove("s")
+            await client.remove("s", both.hands)
             await far.aclose()
     check.all_answered()
     assert check.seen
@@ -155,13 +157,13 @@ async def test_a_running_terminal_has_output_and_no_exit_status(tmp_path: Path) 
 
 async def test_another_sessions_terminal_is_as_unknown_as_one_that_never_was(tmp_path: Path) -> None:
     async with ends(tmp_path) as both:
-        both.client.add("other", Workspace([str(tmp_path)]), lambda update, raw: None)
+        other = both.client.add("other", Workspace([str(tmp_path)]), lambda update, raw: None)
         created = await both.agent.request(methods.TERMINAL_CREATE, build.create_terminal("s", "true"))
         for terminal_id in (created.terminal_id, "never"):
             params = {"sessionId": "other", "terminalId": terminal_id}
             why = await refused(both.agent.request(methods.TERMINAL_OUTPUT, params))
             assert (why.code, why.message) == (NOT_FOUND, "No such terminal")
-        await both.client.remove("other")
+        await both.client.remove("other", other)
 
 
 async def test_requests_for_an_unknown_session_are_answered_not_found(tmp_path: Path) -> None:
@@ -207,7 +209,7 @@ async def cancelled_while(both: Ends, asked: Callable[[], Awaitable[Any]], askin
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(question)
         await asking.wait()
-        both.client.cancel("s")
+        both.hands.cancel()
     await question()
     return answers
 
@@ -227,9 +229,9 @@ async def test_cancelling_answers_open_permissions_and_later_ones_of_that_turn(t
 
 async def test_the_next_turn_asks_again(tmp_path: Path) -> None:
     async with ends(tmp_path) as both:
-        both.client.cancel("s")
+        both.hands.cancel()
         assert await both.permission(kind="edit") == {"outcome": "cancelled"}
-        both.client.begin_turn("s")
+        both.hands.begin_turn()
         assert (await both.permission(kind="edit"))["option_id"] == "once"
 
 
@@ -289,9 +291,9 @@ async def test_updates_of_a_session_that_is_not_known_yet_are_kept_for_it(tmp_pa
             both.agent.notify(methods.SESSION_UPDATE, build.session_update(session_id, chunk))
         await both.permission()
         early: list[Any] = []
-        both.client.add("soon", Workspace([str(tmp_path)]), lambda update, raw: early.append(update))
+        soon = both.client.add("soon", Workspace([str(tmp_path)]), lambda update, raw: early.append(update))
         assert [update.content.text for update in early] == ["one", "two"]
-        await both.client.remove("soon")
+        await both.client.remove("soon", soon)
 
 
 async def test_only_so_many_unknown_sessions_are_kept(tmp_path: Path) -> None:
@@ -312,21 +314,110 @@ async def test_an_update_of_an_unknown_kind_is_handed_on_as_it_came_only(tmp_pat
         received.append(update)
         came.append(raw)
 
-    client.add("s", Workspace([str(tmp_path)]), take)
+    hands = client.add("s", Workspace([str(tmp_path)]), take)
     for update in ({"sessionUpdate": "from_the_future", "x": 1}, build.agent_message_chunk("still here")):
         client.session_update(UPDATES.params({"sessionId": "s", "update": update}))
 
     assert [update and update.content.text for update in received] == [None, "still here"]
     assert came == [{"sessionUpdate": "from_the_future", "x": 1}, build.agent_message_chunk("still here")]
     assert client.counts["update.unknown"] == 1
-    await client.remove("s")
+    await client.remove("s", hands)
 
 
 async def test_nothing_of_a_removed_session_is_left_running(tmp_path: Path) -> None:
     async with ends(tmp_path) as both:
         created = await both.agent.request(methods.TERMINAL_CREATE, build.create_terminal("s", "sleep", args=["60"]))
-        child = both.client._sessions["s"].workspace.terminals.get(created.terminal_id).child
-        await both.client.remove("s")
-        await both.client.remove("s")
+        child = both.hands.workspace.terminals.get(created.terminal_id).child
+        await both.client.remove("s", both.hands)
+        await both.client.remove("s", both.hands)
         assert child.exit is not None
         assert child.exit.signal == "SIGKILL"
+
+
+async def test_what_is_asked_when_its_session_is_removed_is_cancelled_and_not_done(tmp_path: Path) -> None:
+    asking, begun = anyio.Event(), tmp_path / "begun"
+
+    async def person(act: Act) -> str | None:
+        asking.set()
+        await anyio.sleep_forever()
+        return "always"
+
+    async with ends(tmp_path, Client(policy=ask(person))) as both, anyio.create_task_group() as tasks:
+        answers: list[RpcError] = []
+
+        async def run() -> None:
+            params = build.create_terminal("s", "touch", args=[str(begun)])
+            answers.append(await refused(both.agent.request(methods.TERMINAL_CREATE, params)))
+
+        tasks.start_soon(run)
+        await asking.wait()
+        await both.client.remove("s", both.hands)
+    assert [why.code for why in answers] == [REQUEST_CANCELLED]
+    assert not begun.exists()
+
+
+def call_of(name: str, session: str = "s") -> dict[str, Any]:
+    return build_extensions.tool_call(session, "call_1", name, {"path": "a"})
+
+
+@contextlib.asynccontextmanager
+async def carrying_out(root: Path, do: Callable[[ToolCall], Awaitable[dict[str, Any]]]) -> AsyncIterator[Ends]:
+    client = Client(call=do)
+    async with ends(root, client) as both:
+        await client.remove("s", both.hands)
+        both.hands = client.add("s", Workspace([str(root)]), lambda update, raw: None, tools=["read_file"])
+        yield both
+
+
+async def test_a_call_of_a_tool_that_the_session_was_opened_with_is_carried_out(tmp_path: Path) -> None:
+    async def do(call: ToolCall) -> dict[str, Any]:
+        return build_extensions.tool_result(f"{call.session} {call.id} {call.arguments}", raw={"n": 1})
+
+    async with carrying_out(tmp_path, do) as both:
+        answer = await both.agent.request(methods.ARS_TOOL_CALL, call_of("read_file"))
+        assert (answer.ok, answer.content, answer.raw) == (True, "s call_1 {'path': 'a'}", {"n": 1})
+
+
+async def test_a_tool_that_was_not_named_is_not_carried_out(tmp_path: Path) -> None:
+    async def do(call: ToolCall) -> dict[str, Any]:
+        raise AssertionError("it must not be")
+
+    async with carrying_out(tmp_path, do) as both:
+        for params, code in [(call_of("write_file"), METHOD_NOT_FOUND), (call_of("read_file", "other"), NOT_FOUND)]:
+            assert (await refused(both.agent.request(methods.ARS_TOOL_CALL, params))).code == code
+    async with ends(tmp_path) as both:
+        assert (await refused(both.agent.request(methods.ARS_TOOL_CALL, call_of("read_file")))).code == METHOD_NOT_FOUND
+
+
+async def test_a_call_ends_with_its_turn_and_none_is_carried_out_for_one_that_is_cancelled(tmp_path: Path) -> None:
+    begun, ended = anyio.Event(), anyio.Event()
+
+    async def do(call: ToolCall) -> dict[str, Any]:
+        assert not begun.is_set(), "the turn was cancelled"
+        begun.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.set()
+        return {}
+
+    async with carrying_out(tmp_path, do) as both, anyio.create_task_group() as tasks:
+
+        async def cancel() -> None:
+            await begun.wait()
+            both.hands.cancel()
+
+        tasks.start_soon(cancel)
+        for _ in range(2):
+            answer = await both.agent.request(methods.ARS_TOOL_CALL, call_of("read_file"))
+            assert (answer.ok, answer.code) == (False, "CANCELLED")
+        assert ended.is_set()
+
+
+async def test_what_goes_wrong_in_the_application_is_an_error_without_its_text(tmp_path: Path) -> None:
+    async def do(call: ToolCall) -> dict[str, Any]:
+        raise ValueError("sk-secret")
+
+    async with carrying_out(tmp_path, do) as both:
+        error = await refused(both.agent.request(methods.ARS_TOOL_CALL, call_of("read_file")))
+        assert "secret" not in f"{error.message} {error.data}"

@@ -4,15 +4,20 @@ import errno
 import os
 import socket
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import anyio
+import anyio.to_thread
 import pytest
 
 from acp_wire.errors import INVALID_PARAMS, NOT_FOUND, RpcError
 from connector import beneath
 from connector.beneath import open_beneath, open_by_kernel, open_by_walking
 from connector.files import Files
+from connector.workspace import Workspace
 
 LINUX = beneath._way() is open_by_kernel
 WAYS = [
@@ -300,3 +305,32 @@ def test_the_way_that_this_system_offers_is_taken(root: Path) -> None:
     os.close(root_fd)
 
     assert beneath._way() in (open_by_kernel, open_by_walking)
+
+
+async def test_a_directory_stays_open_under_a_read_that_its_closing_comes_upon(root: Path):
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(Files):
+        def _locate(self, path: str) -> tuple[int, str]:
+            found = super()._locate(path)
+            begun.set()
+            assert go_on.wait(5)
+            return found
+
+    before = len(os.listdir("/proc/self/fd"))
+    workspace = Workspace([str(root)])
+    workspace.files.close()
+    workspace.files = Slow([str(root)])
+    texts: list[Any] = []
+
+    async def read() -> None:
+        texts.append(await workspace.read(f"{root}/a.txt"))
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read)
+            await anyio.to_thread.run_sync(begun.wait, 5)
+            await workspace.close()
+            go_on.set()
+    assert texts == ["one\ntwo\nthree\n"]
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -1,10 +1,10 @@
 """The guardian and its keepers: whoever of them is killed, and when the supervisor is, nothing is left running."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -30,7 +30,7 @@ async def tree() -> AsyncIterator[tuple[Child, list[int]]]:
     child = guarded.start(
         ["sh", "-c", TREE], env=env, directory=directory, stdin=nothing, stdout=theirs, stderr=nothing
     )
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         await anyio.wait_readable(ours)
     with watched([child.pid, *map(int, os.read(ours, 100).split())]) as pidfds:
         yield child, pidfds
@@ -43,9 +43,7 @@ async def tree() -> AsyncIterator[tuple[Child, list[int]]]:
 async def test_whatever_a_command_has_started_is_gone_when_its_kill_returns() -> None:
     async with tree() as (child, pidfds):
         await child.kill()
-        began = time.monotonic()
-        await ended(pidfds)
-        assert time.monotonic() - began < 0.1
+        assert select.select(pidfds, [], [], 0)[0] == pidfds
 
 
 async def test_one_command_s_end_is_nothing_to_another() -> None:
@@ -59,7 +57,7 @@ async def test_when_its_keeper_is_killed_the_guardian_ends_what_it_kept() -> Non
     async with tree() as (other, _):
         async with tree() as (child, pidfds):
             os.kill(parent_of(child.pid), signal.SIGKILL)
-            with anyio.fail_after(5):
+            with anyio.fail_after(20):
                 assert await child.wait() == Exit(None, "SIGKILL")
             await ended(pidfds)
         assert other.exit is None
@@ -121,7 +119,7 @@ async def test_where_no_guardian_starts_commands_are_started_without_one(
     for _ in range(2):
         child = guarded.start(["true"], env={}, directory=directory, stdin=nothing, stdout=nothing, stderr=nothing)
         assert isinstance(child, Direct)
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             assert await child.wait() == Exit(0, None)
         await child.finish()
     os.close(nothing)

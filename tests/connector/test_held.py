@@ -34,7 +34,7 @@ def may_i(**call: Any) -> list[Any]:
 
 async def answers(cwd: Path, client: Client, *turns: list[Any]) -> list[Any]:
     """What the agent is answered, turn by turn."""
-    command = Command("asks", [sys.executable, str(ASKS)])
+    command = Command("asks", [sys.executable, "-S", str(ASKS)])
     with anyio.fail_after(20):
         async with launch(command, client, cwd=str(cwd), limits=Limits(late=0)) as connector:
             session = await connector.new_session(str(cwd))
@@ -112,7 +112,7 @@ async def test_after_a_refusal_the_act_is_refused(tmp_path: Path) -> None:
 async def test_after_a_cancel_nothing_is_done_any_more(tmp_path: Path) -> None:
     """S3: the turn's later acts are skipped, whatever the policy would say."""
     waits = ["update", build.agent_message_chunk("waiting")]
-    command = Command("asks", [sys.executable, str(ASKS)])
+    command = Command("asks", [sys.executable, "-S", str(ASKS)])
     steps = [waits, ["cancelled"], write(tmp_path / "a", "x"), run("touch", "b")]
     with anyio.fail_after(20):
         async with launch(command, Client(policy=allow_once), cwd=str(tmp_path)) as connector:

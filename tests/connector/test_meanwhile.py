@@ -24,22 +24,21 @@ async def test_a_session_that_is_closed_while_it_is_made_anew_in_vain_leaves_not
             cancelled = await it.agent.new_session(str(tmp_path))
             closed = await it.agent.new_session(str(tmp_path))
             turn = cancelled.start("wait")
-            await until(lambda: cancelled.running is not None, within=5)
+            await until(lambda: cancelled.running is not None)
             sessions = it.agent.connector.sessions
             it.kill()
-            await until(lambda: cancelled.id not in sessions, within=5)
+            await until(lambda: cancelled.id not in sessions)
             cancelled.cancel()
             await closed.close()
             assert await turn.result() == "cancelled"
             await it.agent.reached("ready")
             assert (await cancelled.prompt("say on")).text == "on"
             assert list(sessions.values()) == [cancelled]
-            with pytest.raises(KeyError):
-                it.agent.connector.client.take_out(closed.id)
+            assert [*it.agent.connector.client._sessions] == [cancelled.id]
 
 
 async def test_a_lost_session_that_was_closed_before_it_is_made_anew_is_not(tmp_path: Path) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         async with launch(command(tmp_path), Client(), cwd=str(tmp_path), limits=QUICK) as connector:
             session = await connector.new_session(str(tmp_path))
             await session.close()
@@ -57,7 +56,7 @@ async def test_an_agent_can_be_reset_by_whoever_is_told_that_it_has_failed(tmp_p
             agent.reset()
 
     dies = command(tmp_path, dies={"initialize": [1, 2]})
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         async with Supervisor(on_event=on_event) as supervisor:
             agent: Supervised = supervisor.add(
                 "m", dies, Client(), cwd=str(tmp_path), limits=QUICK, restarts=Restarts(most=1)
@@ -67,7 +66,7 @@ async def test_an_agent_can_be_reset_by_whoever_is_told_that_it_has_failed(tmp_p
 
 
 async def test_an_agent_whose_last_prompt_is_withdrawn_is_drained(tmp_path: Path) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         async with mortal(tmp_path, limits=replace(QUICK, late=1.0)) as it:
             session = await it.agent.new_session(str(tmp_path))
             await session.prompt("say one")
@@ -80,10 +79,10 @@ async def test_an_agent_whose_last_prompt_is_withdrawn_is_drained(tmp_path: Path
 
 
 async def test_two_prompts_at_once_start_an_agent_again_once(tmp_path: Path) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         async with launch(command(tmp_path), Client(), cwd=str(tmp_path), limits=QUICK) as connector:
             os.kill(connector.pid, signal.SIGKILL)
-            await until(lambda: not connector.is_alive(), within=5)
+            await until(lambda: not connector.is_alive())
             async with anyio.create_task_group() as tasks:
                 for _ in range(2):
                     tasks.start_soon(connector.execute, "say one")
@@ -120,10 +119,10 @@ async def test_all_spares_that_were_let_go_come_back_with_the_next_prompt(tmp_pa
     with anyio.fail_after(20):
         async with mortal(tmp_path, spares=3, spare_idle=0.3) as it:
             session = await it.agent.new_session(str(tmp_path))
-            await until(lambda: len(it.told("spare.released")) == 3, within=10)
+            await until(lambda: len(it.told("spare.released")) == 3)
             started = len(it.starts())
             await session.prompt("say hello")
-            await until(lambda: len(it.starts()) == started + 3, within=10)
+            await until(lambda: len(it.starts()) == started + 3)
 
 
 async def test_a_session_whose_opening_is_cancelled_leaves_nothing_open(tmp_path: Path) -> None:
@@ -146,7 +145,7 @@ async def test_sessions_that_were_closed_are_not_kept(tmp_path: Path) -> None:
                 session = await connector.new_session(str(tmp_path))
                 await session.prompt("say one")
                 await session.close()
-            assert list(connector.sessions.values()) == [session]
+            assert connector.sessions == {}
             assert [entry["type"] for _, entry in session.record.read()][-1] == "ended"
             assert await store.names() == []
 
@@ -164,7 +163,7 @@ async def test_a_sign_in_that_is_asked_for_at_the_first_prompt_costs_no_system_p
 
 
 async def test_one_conversation_of_a_supervised_agent_leaves_its_restart_to_the_supervisor(tmp_path: Path) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         async with mortal(tmp_path, restarts=Restarts(delay=0.2, stable=100)) as it:
             connector = it.agent.connector
             await it.agent.reached("ready")

@@ -42,7 +42,7 @@ def opened(tmp_path: Path) -> Opened:
     async def opened(script: str, like: str = "ars", client: Client | None = None) -> AsyncIterator[Session]:
         file = tmp_path / "a.script"
         file.write_text(script)
-        limits = Limits(initialize=10, session=10, cancel=0.3, late=0.1)
+        limits = Limits(initialize=20, session=20, cancel=1.5, late=0.1)
         client = client or Client(policy=allow_once)
         with anyio.fail_after(20):
             async with launch(mock_agent(like, file), client, cwd=str(tmp_path), limits=limits) as connector:
@@ -52,7 +52,7 @@ def opened(tmp_path: Path) -> Opened:
 
 
 async def test_without_a_script_it_says_back_everything_that_it_was_told(tmp_path: Path) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         async with launch(mock_agent(), Client(), cwd=str(tmp_path)) as connector:
             assert await connector.execute("one") == "You said: one"
             assert await connector.follow_up("two") == "You said: one | two"
@@ -108,7 +108,7 @@ say: So be it.
 
 async def test_its_sessions_outlive_it_where_they_are_kept(tmp_path: Path) -> None:
     mock = mock_agent(options=["--store", str(tmp_path / "sessions.json")])
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         async with launch(mock, Client(), cwd=str(tmp_path)) as connector:
             session = await connector.new_session(str(tmp_path))
             await session.prompt("one")
@@ -165,7 +165,7 @@ async def test_it_signs_in_by_the_variables_of_its_vendor(tmp_path: Path, monkey
     mock = mock_agent("codex", options=["--signed-out"])
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("CODEX_API_KEY", raising=False)
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         with pytest.raises(SignInNeeded, match="run `codex login`, or set CODEX_API_KEY"):
             async with launch(mock, Client(), cwd=str(tmp_path)) as connector:
                 await connector.new_session(str(tmp_path))

@@ -15,7 +15,7 @@ ABLE = Path(__file__).parents[2] / "fixtures" / "agents" / "able.py"
 
 @contextlib.asynccontextmanager
 async def opened(tmp_path: Path) -> AsyncIterator[Session]:
-    command = Command("able", [sys.executable, str(ABLE)])
+    command = Command("able", [sys.executable, "-S", str(ABLE)])
     with anyio.fail_after(20):
         async with launch(command, Client(), cwd=str(tmp_path), limits=Limits(late=0)) as connector:
             yield await connector.new_session(str(tmp_path))

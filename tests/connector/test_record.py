@@ -26,7 +26,7 @@ PROMPT = [{"type": "text", "text": "do it"}]
 
 
 def able(told: dict[str, Any] | None = None, **env: str) -> Command:
-    return Command("able", [sys.executable, str(ABLE), json.dumps(told or {})], env)
+    return Command("able", [sys.executable, "-S", str(ABLE), json.dumps(told or {})], env)
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ async def test_a_prompt_that_its_model_had_not_answered_yet_is_sent_again_and_is
         session = await agent.new_session(str(tmp_path))
         await session.prompt("first")
         turn = session.start("second")
-        await until(lambda: len(models.chats()) == 2, within=20)
+        await until(lambda: len(models.chats()) == 2)
         kill(agent)
         assert await turn.result() == "end_turn"
         assert turn.text == "two"
@@ -61,7 +61,7 @@ say: I go on
     async with supervised(tmp_path, script, allow_once) as (agent, models):
         session = await agent.new_session(str(tmp_path))
         turn = session.start("go")
-        await until((tmp_path / "begun").exists, within=20)
+        await until((tmp_path / "begun").exists)
         kill(agent)
         with pytest.raises(AgentInterrupted) as why:
             await turn.result()

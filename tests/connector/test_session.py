@@ -34,7 +34,7 @@ TEXT = {"type": "text", "text": "x"}
 
 @contextlib.asynccontextmanager
 async def able(cwd: Path, told: dict[str, Any] | None = None, **more: Any) -> AsyncIterator[Connector]:
-    command = Command("able", [sys.executable, str(ABLE), json.dumps(told or {})])
+    command = Command("able", [sys.executable, "-S", str(ABLE), json.dumps(told or {})])
     with anyio.fail_after(30):
         async with launch(command, Client(), cwd=str(cwd), **{"limits": QUICK, **more}) as connector:
             yield connector
@@ -239,8 +239,8 @@ async def test_a_turn_is_cancelled_when_its_caller_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("limits", "told"),
     [
-        (Limits(idle=0.2, late=0), "not a word during session/prompt within 0.2 s"),
-        (Limits(turn=0.2, late=0), "no answer to session/prompt within 0.2 s"),
+        (Limits(idle=1, late=0), "not a word during session/prompt within 1 s"),
+        (Limits(turn=1, late=0), "no answer to session/prompt within 1 s"),
     ],
     ids=["idle", "turn"],
 )
@@ -259,14 +259,14 @@ async def test_an_agent_that_waits_for_the_person_is_not_silent(tmp_path: Path) 
 
     async def person(act: Any) -> str:
         asked.set()
-        with anyio.move_on_after(0.6):
+        with anyio.move_on_after(1.5):
             await anyio.sleep_forever()
         return "no"
 
     question = {"sessionId": "$session", "toolCall": {"toolCallId": "t"}, "options": []}
     question["options"] = [{"optionId": "no", "name": "No", "kind": "reject_once"}]
-    asks = Command("asks", [sys.executable, str(ABLE.with_name("asks.py"))])
-    limits = Limits(idle=0.2, late=0)
+    asks = Command("asks", [sys.executable, "-S", str(ABLE.with_name("asks.py"))])
+    limits = Limits(idle=1, late=0)
     async with launch(asks, Client(policy=ask(person)), cwd=str(tmp_path), limits=limits) as connector:
         session = await connector.new_session(str(tmp_path))
         turn = await session.prompt(json.dumps([["ask", "session/request_permission", question]]))
@@ -459,7 +459,7 @@ async def test_an_error_tells_who_what_which_request_how_long_and_hides_secrets(
     data = {"details": "the key sk-abcdef0123456789 is no good, hunter2hunter2 neither"}
     fails = {"session/prompt": {"code": -32603, "message": "quota", "data": data}}
     command = Command(
-        "able", [sys.executable, str(ABLE), json.dumps({"fails": fails})], env={"ABLE_TOKEN": "hunter2hunter2"}
+        "able", [sys.executable, "-S", str(ABLE), json.dumps({"fails": fails})], env={"ABLE_TOKEN": "hunter2hunter2"}
     )
     async with launch(command, Client(policy=allow_once), cwd=str(tmp_path), limits=QUICK) as connector:
         with pytest.raises(AgentError, match=r"^able: quota: the key") as why:

@@ -28,7 +28,7 @@ ABILITIES = {
 
 
 def able(told: dict[str, Any]) -> Command:
-    return Command("able", [sys.executable, str(ABLE), json.dumps(told)])
+    return Command("able", [sys.executable, "-S", str(ABLE), json.dumps(told)])
 
 
 @pytest.mark.parametrize("ability", ABILITIES)

@@ -5,19 +5,20 @@ import signal
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
 from connector import AgentInterrupted, AgentUnavailable, CallKnown, Client, Command, Restarts, Session, Supervisor
-from tests.support.supervised import QUICK, mortal
+from tests.support.supervised import QUICK, command, mortal
 from tests.support.waiting import until
 
 SOON = Restarts(most=100, delay=0.01, stable=0)
 
 
 async def test_an_ordinary_life_goes_through_the_states_and_each_change_is_an_event(tmp_path: Path) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         async with mortal(tmp_path) as it:
             assert it.agent.state == "starting"
             session = await it.agent.new_session(str(tmp_path))
@@ -34,7 +35,7 @@ async def test_an_ordinary_life_goes_through_the_states_and_each_change_is_an_ev
 
 
 async def test_an_agent_that_dies_when_it_is_at_nothing_is_back_with_its_sessions(tmp_path: Path) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         async with mortal(tmp_path) as it:
             session = await it.agent.new_session(str(tmp_path))
             await session.prompt("first")
@@ -50,7 +51,7 @@ async def test_an_agent_that_dies_when_it_is_at_nothing_is_back_with_its_session
 
 
 async def test_what_was_said_before_the_agent_died_is_kept_and_the_prompt_is_not_sent_again(tmp_path: Path) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         async with mortal(tmp_path) as it:
             session = await it.agent.new_session(str(tmp_path))
             turn = session.start("say one;call a completed;call b in_progress;call c pending;call d failed;die")
@@ -72,7 +73,7 @@ async def test_what_was_said_before_the_agent_died_is_kept_and_the_prompt_is_not
 
 
 async def test_a_prompt_without_any_effect_is_sent_once_more(tmp_path: Path) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         async with mortal(tmp_path) as it:
             session = await it.agent.new_session(str(tmp_path))
             turn = await session.prompt("die 1;say done")
@@ -80,7 +81,7 @@ async def test_a_prompt_without_any_effect_is_sent_once_more(tmp_path: Path) -> 
 
 
 async def test_a_prompt_at_which_the_agent_dies_twice_is_given_back(tmp_path: Path) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         async with mortal(tmp_path, restarts=SOON) as it:
             session = await it.agent.new_session(str(tmp_path))
             with pytest.raises(AgentInterrupted, match="0 characters"):
@@ -91,7 +92,7 @@ async def test_a_prompt_at_which_the_agent_dies_twice_is_given_back(tmp_path: Pa
 
 async def test_a_prompt_for_which_the_agent_has_read_a_file_is_not_sent_again(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         async with mortal(tmp_path) as it:
             session = await it.agent.new_session(str(tmp_path))
             with pytest.raises(AgentInterrupted):
@@ -100,7 +101,7 @@ async def test_a_prompt_for_which_the_agent_has_read_a_file_is_not_sent_again(tm
 
 @pytest.mark.parametrize("keeps", ["load", ""])
 async def test_a_session_is_loaded_else_made_anew_with_what_was_said_and_told(tmp_path: Path, keeps: str) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         async with mortal(tmp_path, told={"keeps": keeps}, system_prompt="Be brief.") as it:
             session = await it.agent.new_session(str(tmp_path))
             before = session.id
@@ -125,7 +126,7 @@ async def test_a_session_is_loaded_else_made_anew_with_what_was_said_and_told(tm
 
 
 async def test_a_session_that_the_agent_no_longer_knows_is_made_anew_and_its_prompt_sent_again(tmp_path: Path) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         async with mortal(tmp_path) as it:
             session = await it.agent.new_session(str(tmp_path))
             await session.prompt("say one")
@@ -141,7 +142,7 @@ async def test_a_session_that_the_agent_no_longer_knows_is_made_anew_and_its_pro
 
 
 async def test_an_agent_that_forgets_what_it_had_not_finished_is_told(tmp_path: Path) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         async with mortal(tmp_path, like="qwen") as it:
             session = await it.agent.new_session(str(tmp_path))
             with pytest.raises(AgentInterrupted):
@@ -151,7 +152,7 @@ async def test_an_agent_that_forgets_what_it_had_not_finished_is_told(tmp_path: 
 
 
 async def test_the_mode_that_was_chosen_is_chosen_again(tmp_path: Path) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         async with mortal(tmp_path) as it:
             session = await it.agent.new_session(str(tmp_path))
             await session.prompt("say one")
@@ -166,7 +167,7 @@ async def test_the_mode_that_was_chosen_is_chosen_again(tmp_path: Path) -> None:
 
 
 async def test_all_sessions_that_were_at_work_go_on(tmp_path: Path) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         async with mortal(tmp_path) as it:
             sessions = [await it.agent.new_session(str(tmp_path)) for _ in range(3)]
             turns = [session.start("say begun;wait") for session in sessions[:2]]
@@ -190,7 +191,7 @@ async def begun(session: Session, prompt: str) -> None:
 
 @pytest.mark.parametrize("moment", ["initialize", "session/resume"])
 async def test_an_agent_that_dies_again_while_it_comes_back_is_started_once_more(tmp_path: Path, moment: str) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         async with mortal(tmp_path, told={"dies": {moment: [2, 3]}}, restarts=SOON) as it:
             session = await it.agent.new_session(str(tmp_path))
             await begun(session, "say begun;wait")
@@ -207,7 +208,7 @@ async def test_an_agent_that_dies_again_while_it_comes_back_is_started_once_more
 async def test_a_cancel_while_the_agent_comes_back_ends_the_turn_at_once(
     tmp_path: Path, keeps: str, moment: str
 ) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         async with mortal(tmp_path, told={"keeps": keeps, "hangs": {moment: [2]}}) as it:
             session = await it.agent.new_session(str(tmp_path))
             await begun(session, "say begun;wait")
@@ -222,7 +223,7 @@ async def test_a_cancel_while_the_agent_comes_back_ends_the_turn_at_once(
 
 
 async def test_prompts_are_taken_while_the_agent_comes_back_and_wait_their_turn(tmp_path: Path) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         async with mortal(tmp_path) as it:
             session = await it.agent.new_session(str(tmp_path))
             it.kill()
@@ -233,7 +234,7 @@ async def test_prompts_are_taken_while_the_agent_comes_back_and_wait_their_turn(
 
 
 async def test_an_agent_that_keeps_dying_has_failed_after_five_starts_until_it_is_reset(tmp_path: Path) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         told = {"dies": {"session/resume": [2, 3, 4, 5]}}
         async with mortal(tmp_path, told=told, restarts=Restarts(delay=0.01)) as it:
             session = await it.agent.new_session(str(tmp_path))
@@ -259,7 +260,7 @@ async def test_an_agent_that_keeps_dying_has_failed_after_five_starts_until_it_i
 
 
 async def test_queued_prompts_of_an_agent_that_has_failed_end_with_that(tmp_path: Path) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         told = {"dies": {"initialize": [2, 3]}}
         async with mortal(tmp_path, told=told, restarts=Restarts(most=2, delay=0.01)) as it:
             session = await it.agent.new_session(str(tmp_path))
@@ -271,7 +272,7 @@ async def test_queued_prompts_of_an_agent_that_has_failed_end_with_that(tmp_path
 
 
 async def test_a_command_that_cannot_be_started_has_failed_at_once(tmp_path: Path) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with Supervisor() as supervisor:
             agent = supervisor.add("x", Command("x", [f"{tmp_path}/missing"]), Client(), cwd=str(tmp_path))
             with pytest.raises(AgentUnavailable, match="No such file"):
@@ -284,18 +285,18 @@ async def test_a_command_that_cannot_be_started_has_failed_at_once(tmp_path: Pat
 
 
 async def test_the_end_does_not_wait_for_a_back_off(tmp_path: Path) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with mortal(tmp_path, told={"dies": {"initialize": [1, 2]}}, restarts=Restarts(delay=60, jitter=0)) as it:
             await it.agent.reached("backoff")
             await it.agent.reached("starting")
             await it.agent.reached("backoff")
             began = time.monotonic()
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 10
         assert it.states()[-1] == "stopped"
 
 
 async def test_draining_lets_the_queue_end_and_takes_no_more(tmp_path: Path) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         async with mortal(tmp_path) as it:
             session = await it.agent.new_session(str(tmp_path))
             turns = [session.start(f"say {number}") for number in range(3)]
@@ -312,7 +313,7 @@ async def test_draining_lets_the_queue_end_and_takes_no_more(tmp_path: Path) -> 
 
 
 async def test_stopping_cancels_what_runs(tmp_path: Path) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         async with mortal(tmp_path) as it:
             session = await it.agent.new_session(str(tmp_path))
             await begun(session, "say begun;wait")
@@ -331,7 +332,7 @@ async def test_an_agent_that_stands_still_is_noticed_by_its_silence(tmp_path: Pa
             it.kill(signal.SIGSTOP)
             began = time.monotonic()
             await it.agent.reached("backoff", "starting")
-            assert 1.4 < time.monotonic() - began < 6
+            assert 1.4 < time.monotonic() - began < 15
             await it.agent.reached("ready")
             with pytest.raises(AgentInterrupted, match=r"no sign of life for 1\.5 s and was killed"):
                 await session.prompt("say half;stop")
@@ -347,6 +348,26 @@ async def test_what_the_block_raises_is_raised_and_everything_is_gone(tmp_path: 
             pids.append(it.agent.status().pid)
             raise KeyError("mine")
 
-    with anyio.fail_after(10), pytest.raises(KeyError, match="mine"):
+    with anyio.fail_after(20), pytest.raises(KeyError, match="mine"):
         await failing()
+    assert not os.path.exists(f"/proc/{pids[0]}")
+
+
+@pytest.mark.parametrize("state", ["draining", "stopped"])
+async def test_who_is_told_may_fail_and_the_end_comes_all_the_same(tmp_path: Path, state: str) -> None:
+    pids: list[int | None] = []
+
+    def full(name: str, fields: dict[str, Any]) -> None:
+        if fields.get("state") == state:
+            raise OSError("the disk is full")
+
+    async def told() -> None:
+        async with Supervisor(on_event=full) as supervisor:
+            agent = supervisor.add("m", command(tmp_path), Client(), cwd=str(tmp_path), limits=QUICK)
+            await agent.reached("ready")
+            pids.append(agent.status().pid)
+            await agent.stop()
+
+    with anyio.fail_after(20), pytest.raises(ExceptionGroup, match="unhandled errors"):
+        await told()
     assert not os.path.exists(f"/proc/{pids[0]}")

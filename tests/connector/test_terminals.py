@@ -40,14 +40,14 @@ def start(workspace: Workspace, *argv: str, **more: object) -> Terminal:
 
 async def run(workspace: Workspace, *argv: str, **more: object) -> tuple[str, Exit]:
     terminal = start(workspace, *argv, **more)
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         end = await terminal.wait()
     return terminal.output(), end
 
 
 async def output(terminal: Terminal, done: Callable[[str], bool]) -> str:
     """The output as soon as it is `done`."""
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         while not done(terminal.output()):
             _heard.append(anyio.Event())
             await _heard[-1].wait()
@@ -56,7 +56,7 @@ async def output(terminal: Terminal, done: Callable[[str], bool]) -> str:
 
 async def ended(pidfds: list[int]) -> None:
     """Waits until these processes, whose children they ever were, have ended."""
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         for fd in pidfds:
             await anyio.wait_readable(fd)
             os.close(fd)
@@ -162,7 +162,7 @@ async def test_a_command_reads_an_empty_stdin_and_leads_a_session_of_its_own(wor
 async def test_output_over_the_limit_loses_its_beginning_at_a_character(workspace: Workspace) -> None:
     program = "import sys; sys.stdout.write('начало' + 'й' * 5000 + 'ab')"
     terminal = start(workspace, sys.executable, "-X", "utf8", "-c", program, output_limit=101)
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         await terminal.wait()
 
     assert terminal.output() == "й" * 49 + "ab"
@@ -212,7 +212,7 @@ def test_bytes_that_are_no_text_do_not_grow_over_the_limit() -> None:
 
 async def test_the_end_is_told_although_a_child_holds_the_output_open(workspace: Workspace) -> None:
     terminal = start(workspace, "sh", "-c", "sleep 60 & echo done")
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         end = await terminal.wait()
 
     assert (terminal.output(), end) == ("done\n", Exit(0, None))
@@ -242,7 +242,7 @@ async def tree(workspace: Workspace, *args: str) -> tuple[Terminal, list[int]]:
 async def test_the_whole_tree_dies_daemons_and_term_ignoring_children_included(workspace: Workspace, end: str) -> None:
     terminal, descendants = await tree(workspace, "stay")
 
-    with anyio.fail_after(3):
+    with anyio.fail_after(20):
         if end == "kill":
             await terminal.child.kill()
         elif end == "release":
@@ -255,7 +255,7 @@ async def test_the_whole_tree_dies_daemons_and_term_ignoring_children_included(w
 @pytest.mark.skipif(not LINUX, reason="what has left its group is found by Linux only")
 async def test_what_a_finished_command_has_left_behind_dies_with_its_terminal(workspace: Workspace) -> None:
     terminal, descendants = await tree(workspace)
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         await terminal.wait()
     assert select.select(descendants, [], [], 0)[0] == []
 
@@ -281,7 +281,7 @@ async def test_whoever_waits_is_told_when_the_terminal_is_released(workspace: Wo
     async def wait() -> None:
         told.append(await terminal.wait())
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(wait)
             await anyio.lowlevel.checkpoint()
@@ -299,7 +299,7 @@ async def test_output_is_reported_as_it_comes_and_in_whole_characters(tmp_path: 
 
     workspace = Workspace([str(tmp_path)], on_output=report)
     terminal = start(workspace, "sh", "-c", "head -c 3 in; while [ ! -e go ]; do :; done; tail -c 3 in")
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         await terminal.wait()
     await workspace.close()
 
@@ -312,7 +312,7 @@ async def test_nothing_is_left_of_many_terminals(workspace: Workspace) -> None:
     for _ in range(20):
         terminal = start(workspace, "true")
         children.append(terminal.child.pid)
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             await terminal.wait()
         await workspace.terminals.release(terminal.id)
 

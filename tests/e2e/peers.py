@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -13,16 +14,38 @@ from typing import Any
 import anyio
 
 from fixtures.model_server import ModelServer
+from tests.gateway.host import TOKEN, program
 from tests.support.schema import WireCheck
 
 AGENT = str(Path(sys.executable).parent / "ars-acp")
 TAP = Path(__file__).with_name("tap.py")
+# How an agent can be reached: on its stdin and stdout, or by either profile of the remote transport.
+WAYS = ("stdio", "http", "ws")
 Said = list[tuple[str, dict[str, Any]]]
 
 
 def tapped(record: Path) -> list[str]:
     """The command of an agent whose every message is written to `record`."""
     return [sys.executable, str(TAP), str(record), AGENT]
+
+
+@contextlib.asynccontextmanager
+async def reached(way: str, record: Path, env: dict[str, str]) -> AsyncIterator[tuple[list[str], dict[str, str]]]:
+    """How a client gets to the agent, and with which environment: as its child, or over the network, at an address that
+    wants the bearer token in TOKEN."""
+    if way == "stdio":
+        yield tapped(record), env
+        return
+    state = record.with_name("state")
+    state.mkdir(mode=0o700, exist_ok=True)
+    # The tap is no agent that the gateway knows.
+    chosen = {"agents": {"main": {"command": shlex.join(tapped(record)), "env": env}}}
+    (state / "config.json").write_text(json.dumps({**chosen, "gateway": {"remoteAgents": ["main"]}}))
+    (state / "config.json").chmod(0o600)
+    async with program(state) as gateway:
+        yield [f"{way}://127.0.0.1:{gateway.port}/acp"], {**env, "TOKEN": TOKEN}
+        log = record.with_name("gateway.log").read_text()
+        assert '"level": "error"' not in log, log
 
 
 def checked(record: Path) -> Said:

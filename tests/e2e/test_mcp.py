@@ -47,7 +47,7 @@ async def gone(pid: int) -> None:
     except ProcessLookupError:
         return
     try:
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             await anyio.wait_readable(fd)
     finally:
         os.close(fd)
@@ -74,6 +74,7 @@ async def test_all_three_transports_are_advertised_and_a_program_waits_for_the_s
         assert "fix" in told["title"]
         assert "ARS_MCP_STDIO" in told["description"]
         assert (await client.prompt(session)).stop == "end_turn"
+        await client.finish()
         assert client.logged("mcp.not_allowed")
         assert not client.logged("mcp.starting")
 
@@ -98,8 +99,8 @@ async def test_a_server_over_http_is_called_and_its_token_is_nowhere_in_the_log(
     async with agent(tmp_path, *script(tmp_path, ECHO), env=env) as client:
         session = await session_with(client, make("fix", served, {"Authorization": "Bearer canary-of-the-token"}))
         assert "from afar" in (await client.prompt(session)).text
-        assert client.logged("mcp.ready")[0]["tools"] > 3
         await client.finish()
+        assert client.logged("mcp.ready")[0]["tools"] > 3
         assert "canary-of-the-token" not in client.log_text()
 
 
@@ -112,7 +113,7 @@ async def test_however_the_session_ends_no_program_is_left_whatever_it_ignores(t
             assert (await client.finish()).code == 0
         elif end == "sigterm":
             os.kill(client.pid, signal.SIGTERM)
-            assert (await client.gone(5)).code == 130
+            assert (await client.gone()).code == 130
         else:
             await client.request(f"session/{end}", {"sessionId": session})
         await gone(pid)
@@ -122,7 +123,7 @@ async def test_an_agent_that_is_killed_leaves_no_program_that_heeds_the_end_of_i
     async with agent(tmp_path, *script(tmp_path, STATE), env=ALLOWED) as client:
         pid = (await state(client, await session_with(client, program())))["pid"]
         os.kill(client.pid, signal.SIGKILL)
-        await client.gone(5)
+        await client.gone()
         await gone(pid)
 
 

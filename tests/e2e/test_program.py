@@ -133,4 +133,4 @@ async def test_the_exit_code_says_how_it_ended(
         if busy:
             await client.begin_turn(session, "Take your time").shows("agent_message_chunk")
         end(client)
-        assert (await client.gone(2)).code == code
+        assert (await client.gone()).code == code

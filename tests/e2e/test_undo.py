@@ -64,7 +64,7 @@ async def test_a_rewind_refuses_file_by_file_what_was_changed_since(tmp_path: Pa
     hands = Disk()
     async with agent(tmp_path, *script(tmp_path, SCRIPT), env={"ARS_MODE": "full"}, hands=hands) as client:
         able = (await client.answer(1))["result"]["agentCapabilities"]["_meta"]
-        assert able == {"ars/seq": True, "ars/replay": True, "ars/ack": True, "ars/rewind": True}
+        assert able["ars/rewind"] is True
         session = await client.new_session()
         await client.prompt(session, "change it")
         hands.files["/project/a.py"] = "mine\n"

@@ -99,7 +99,7 @@ async def test_an_owner_that_our_supervisor_knows_to_be_dead_is_followed_at_once
 
 async def test_signs_of_life_are_given_while_something_is_held_and_taken_back_at_the_end(store):
     signs = Path(store.directory, "owners")
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(store.run)
             await store.create("s-1")
@@ -122,7 +122,7 @@ async def test_a_log_that_is_closed_leaves_one_file(store):
 async def test_a_claim_waits_while_another_is_being_made_but_not_for_ever(store):
     await left_by(store, b"")
     log = await store.open("s-1")
-    with locked(store) as unlock, anyio.fail_after(10):
+    with locked(store) as unlock, anyio.fail_after(20):
         with pytest.raises(LogStorageFailed, match="another process keeps it locked"):
             await store.claim(log)
         async with anyio.create_task_group() as tasks:

@@ -258,7 +258,7 @@ async def test_a_follower_gets_what_is_there_then_what_comes_and_ends_with_the_l
             assert entry == {"text": "abcdef"[number - 1]}
             seen.append(number)
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(follow)
             await wait_all_tasks_blocked()
@@ -276,7 +276,7 @@ async def test_a_follower_with_nothing_to_wait_for_ends_when_the_log_is_closed(l
         async for _ in log.follow():
             pytest.fail("there was nothing to follow")
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(follow)
             await wait_all_tasks_blocked()
@@ -286,7 +286,7 @@ async def test_a_follower_with_nothing_to_wait_for_ends_when_the_log_is_closed(l
 async def test_followers_go_at_their_own_pace(log: Log):
     quick, slow = log.follow(), log.follow()
     log.append(words("a"))
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         assert (await anext(quick))[0] == 1
         log.append(words("b"))
         assert (await anext(quick))[0] == 2
@@ -298,7 +298,7 @@ async def test_followers_go_at_their_own_pace(log: Log):
 
 async def test_a_follower_that_is_ahead_waits_for_its_number(log: Log):
     ahead = log.follow(2)
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: checkpoint_then(lambda: log.append(words("a"))))
             tasks.start_soon(lambda: checkpoint_then(lambda: log.append(words("b", "c"))))
@@ -316,7 +316,7 @@ async def test_a_follower_that_catches_up_lets_others_run(log: Log):
             turns += 1
             await checkpoint()
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(count)
             async for number, _ in log.follow():
@@ -331,7 +331,7 @@ async def test_a_cancelled_follower_leaves_the_log_as_it_was(log: Log):
         async for _ in log.follow():
             pass
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(follow)
             await wait_all_tasks_blocked()
@@ -343,7 +343,7 @@ async def test_deleting_a_log_ends_its_followers(store: Store):
     log = await store.create("s-1")
     log.append(words("a"))
     following = log.follow()
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         assert (await anext(following))[0] == 1
         log.append(words("b"))
         await store.delete("s-1")
@@ -411,7 +411,7 @@ async def test_a_reader_sees_what_was_written_meanwhile_when_it_opens_the_log_ag
     following = reading.follow()
     assert await other.open("s-1") is reading
     assert list(reading.read()) == list(enumerate(words("a", "b"), 1))
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         assert await anext(following) == (1, {"text": "a"})
     await following.aclose()
 
@@ -490,7 +490,7 @@ async def test_what_is_written_is_confirmed_soon_after_and_of_what_is_not_ours_n
 
 
 async def test_a_closed_store_ends_its_work(store: Store):
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(store.run)
             await wait_all_tasks_blocked()

@@ -319,7 +319,7 @@ async def test_a_disk_that_does_not_take_what_was_written_is_told_at_the_next_ap
             await checkpoint()
             log.append([{"i": 2}])
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(store.run)
             log = await store.create("s-1")
@@ -337,7 +337,7 @@ async def test_a_writer_that_was_taken_over_learns_it_with_the_next_sync(store):
     following = log.follow(1)
     third = JsonlStore(store.directory, takes_over=[store.owner.id])
     await taken(third)
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(store.run)
             with pytest.raises(StopAsyncIteration):

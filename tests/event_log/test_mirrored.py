@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -199,7 +200,8 @@ async def test_a_take_over_on_the_same_host_goes_on_from_the_file_which_is_ahead
     again.append(words("d"))
     await until(lambda: store.confirmed("s-1") == 4)
     assert await everything(server) == hosts.file("s-1.jsonl").read_bytes()
-    log.append(words("never"))
+    with suppress(LogLost):  # already, when this process stood still for a second before
+        log.append(words("never"))
     await dead.push()
     with pytest.raises(LogLost):
         log.append(words("never"))
@@ -384,7 +386,7 @@ async def test_without_a_server_sessions_begin_and_go_on_and_it_is_filled_when_i
     log.append(words("b"))
     assert await store.open("s-1") is log
     for refused in (store.open("another"), store.delete("another"), store.names()):
-        with anyio.fail_after(3), pytest.raises(LogStorageFailed, match="cannot be reached now"):
+        with anyio.fail_after(20), pytest.raises(LogStorageFailed, match="cannot be reached now"):
             await refused
     own.start()
     await until(lambda: store.confirmed("s-1") == 2)

@@ -49,6 +49,12 @@ def count() -> Callable[[int, int], int]:
     return lambda full, sample: full if FULL else sample
 
 
+@pytest.fixture
+def at_most() -> Callable[[float], float]:
+    """How long something may take: exactly that in the full count, ten times that where other tests run beside it."""
+    return lambda required: required if FULL else 10 * required
+
+
 # In nothing that anybody reads, whatever an endpoint does with it.
 KEY = "sk-fault-0123456789abcdef"
 

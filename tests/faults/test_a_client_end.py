@@ -105,7 +105,7 @@ async def shown_after(client: Peer, data: bytes, mark: str) -> float:
     """Seconds until an update that follows these bytes is there."""
     told = {"write": [(base64.b64encode(data + b"\n" + update(mark)).decode(), 1)]}
     began = time.monotonic()
-    with anyio.fail_after(10), contextlib.suppress(RpcError):  # the bytes may hold an answer to this very request
+    with anyio.fail_after(20), contextlib.suppress(RpcError):  # the bytes may hold an answer to this very request
         await client.prompt(json.dumps(told))
         while mark not in client.texts:
             await client.changed.wait()
@@ -113,7 +113,7 @@ async def shown_after(client: Peer, data: bytes, mark: str) -> float:
 
 
 @pytest.mark.faults("A16 client")
-def test_after_any_bytes_an_update_is_taken(record: Any, count: Any) -> None:
+def test_after_any_bytes_an_update_is_taken(record: Any, count: Any, at_most: Any) -> None:
     examples = count(20_000, 150)
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(peer(within=600)) as client:
         took = bombard(examples, lambda data, number: portal.call(shown_after, client, data, f"mark {number}"))
@@ -123,5 +123,5 @@ def test_after_any_bytes_an_update_is_taken(record: Any, count: Any) -> None:
         "A16 client",
         "0 crashes in 20,000 byte sequences, 0 hangs > 1 s",
         measured,
-        len(took) >= examples * 0.9 and max(took) <= 1,
+        len(took) >= examples * 0.9 and max(took) <= at_most(1),
     )

@@ -17,13 +17,13 @@ async def answered(client: Client, data: bytes, number: int) -> float:
     request = {"jsonrpc": "2.0", "id": f"valid-{number}", "method": "initialize", "params": {"protocolVersion": 1}}
     began = time.monotonic()
     client.send(request)
-    await client.answer(f"valid-{number}", within=10)
+    await client.answer(f"valid-{number}", within=20)
     client.settle()
     return time.monotonic() - began
 
 
 @pytest.mark.faults("A16")
-def test_after_any_bytes_a_valid_request_is_answered(tmp_path: Path, record: Any, count: Any) -> None:
+def test_after_any_bytes_a_valid_request_is_answered(tmp_path: Path, record: Any, count: Any, at_most: Any) -> None:
     examples = count(20_000, 300)
     play = script(tmp_path, "=== turn repeat\nsay: yes\n")
     with (
@@ -35,5 +35,5 @@ def test_after_any_bytes_a_valid_request_is_answered(tmp_path: Path, record: Any
         alive = client.ended is None
         exceptions = len(client.logged("handler.failed"))
     measured = f"{not alive:d} exits in {len(took)}, slowest {max(took) * 1000:.0f} ms, {exceptions} exceptions logged"
-    held = alive and len(took) >= examples * 0.9 and max(took) <= 1 and exceptions == 0
+    held = alive and len(took) >= examples * 0.9 and max(took) <= at_most(1) and exceptions == 0
     record("A16", "0 crashes in 20,000 byte sequences, 0 hangs > 1 s", measured, held)

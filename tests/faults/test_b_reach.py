@@ -1,6 +1,7 @@
 """B17, B18: endpoints that cannot be reached, and what the agent adds to those that can."""
 
 import socket
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from statistics import quantiles
@@ -13,20 +14,20 @@ from fixtures.model_server import ModelServer
 from tests.support.process import agent
 
 
-def closed_port() -> int:
-    """A port on loopback that nobody listens at."""
-    with closing(socket.socket()) as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port on loopback that nobody listens at, and nobody else can have meanwhile."""
+    with closing(socket.socket()) as kept:
+        kept.bind(("127.0.0.1", 0))
+        yield kept.getsockname()[1]
 
 
 @pytest.mark.faults("B17")
 async def test_an_endpoint_that_cannot_be_reached_is_a_typed_error(
-    tmp_path: Path, models: ModelServer, record: Any, count: Any
+    tmp_path: Path, models: ModelServer, closed_port: int, record: Any, count: Any, at_most: Any
 ) -> None:
     patience = count(1000, 300) / 1000
-    nowhere = f"http://127.0.0.1:{closed_port()}"
+    nowhere = f"http://127.0.0.1:{closed_port}"
     cases = {
         "slow first byte": {"OPENAI_BASE_URL": models.base_url, "OPENAI_MODEL": "mode:hang"},
         "unknown host": {"OPENAI_BASE_URL": "http://nobody.invalid/v1"},
@@ -49,7 +50,7 @@ async def test_an_endpoint_that_cannot_be_reached_is_a_typed_error(
         right += (
             turn.code == "LLM_ERROR"
             and turn.error["data"]["retryable"]
-            and turn.seconds < 3 * patience + 2
+            and turn.seconds < 3 * patience + at_most(2)
             and shown == 2
         )
     proxies = dict.fromkeys(
@@ -68,7 +69,7 @@ async def test_an_endpoint_that_cannot_be_reached_is_a_typed_error(
 
 @pytest.mark.faults("B18")
 async def test_the_agent_adds_little_and_keeps_the_order(
-    chain: Any, models: ModelServer, record: Any, count: Any
+    chain: Any, models: ModelServer, record: Any, count: Any, at_most: Any
 ) -> None:
     rounds, size = count(10, 5), count(1000, 300)
     long = count(10_000, 2000)
@@ -88,6 +89,6 @@ async def test_the_agent_adds_little_and_keeps_the_order(
         counted = await client.prompt(session_id, "mode:usage")
     p95 = quantiles(added, n=20, method="inclusive")[-1]
     measured = f"p95 of added time {p95:.1f} ms, {speed:,.0f} chunks/s"
-    held = p95 < 50 and speed >= 5000 and turn.text == tokens(long)
+    held = p95 < at_most(50) and speed >= count(5000, 500) and turn.text == tokens(long)
     held = held and (thoughts.thought, thoughts.text) == ("I think", "So it is.") and counted.text == "Counted."
     record("B18", "p95 of agent-added time to first token < 50 ms; >= 5,000 chunks/s; order kept", measured, held)

@@ -23,7 +23,7 @@ async def fresh(client: Client, mode: str, within: float = 20) -> Turn:
 
 @pytest.mark.faults("B1")
 async def test_a_busy_endpoint_is_asked_again_when_it_says(
-    chain: Any, models: ModelServer, record: Any, count: Any
+    chain: Any, models: ModelServer, record: Any, count: Any, at_most: Any
 ) -> None:
     wait = count(2000, 200) / 1000
     async with chain() as client:
@@ -31,13 +31,15 @@ async def test_a_busy_endpoint_is_asked_again_when_it_says(
     first, second = (request.at for request in models.chats())
     gap, shown = second - first, retries_shown(turn)
     measured = f"gap {gap:.2f} s for Retry-After {wait:g}, {shown} retry shown, {turn.stop}"
-    held = wait <= gap <= wait + 0.5 and shown == 1 and turn.stop == "end_turn" and turn.text == "It works now."
+    held = (
+        wait <= gap <= wait + at_most(0.5) and shown == 1 and turn.stop == "end_turn" and turn.text == "It works now."
+    )
     record("B1", "gap 2.0-2.5 s, 1 visible retry, turn ok", measured, held)
 
 
 @pytest.mark.faults("B2")
 async def test_an_endpoint_that_stays_busy_ends_the_turn(
-    chain: Any, models: ModelServer, record: Any, count: Any
+    chain: Any, models: ModelServer, record: Any, count: Any, at_most: Any
 ) -> None:
     async with chain(backoff_seconds=count(500, 50) / 1000) as client:
         turn = await fresh(client, "mode:429always")
@@ -57,23 +59,25 @@ async def test_an_endpoint_that_stays_busy_ends_the_turn(
         and data["retryable"]
         and data["retryAfterMs"] > 0
     )
-    held = held and took < 1 and cancelled.stop == "cancelled"
+    held = held and took < at_most(1) and cancelled.stop == "cancelled"
     record("B2", "<= 3 requests, LLM_ERROR retryable with retryAfterMs <= 15 s, cancel < 1 s", measured, held)
 
 
 @pytest.mark.faults("B3")
-async def test_odd_retry_after_headers_never_make_it_sleep(chain: Any, models: ModelServer, record: Any) -> None:
+async def test_odd_retry_after_headers_never_make_it_sleep(
+    chain: Any, models: ModelServer, record: Any, at_most: Any
+) -> None:
     date = format_datetime(datetime.now(UTC) + timedelta(hours=2), usegmt=True)
     headers = {"3600": False, date: False, "NaN": True, "-5": True, "1|2": True}
     right, told = 0, {}
     async with chain(backoff_seconds=0.02) as client:
         for header, again in headers.items():
             before = len(models.chats())
-            turn = await fresh(client, f"mode:429always:{header}", within=5)
+            turn = await fresh(client, f"mode:429always:{header}")
             asked, wait = len(models.chats()) - before, turn.error["data"].get("retryAfterMs", 0)
             told[header] = (asked, wait)
             fits = asked == 3 and wait < 1000 if again else asked == 1 and wait > 3_500_000
-            right += fits and turn.code == "LLM_ERROR" and turn.seconds < 2
+            right += fits and turn.code == "LLM_ERROR" and turn.seconds < at_most(2)
     record("B3", "5/5: over 60 s fails now with retryAfterMs, nonsense is a back-off", f"{right}/5 {told}", right == 5)
 
 

@@ -76,12 +76,15 @@ async def test_an_end_without_a_finish_is_an_interruption(
 
 
 @pytest.mark.faults("B8")
-async def test_a_stream_that_stands_still_is_given_up(chain: Any, models: ModelServer, record: Any, count: Any) -> None:
+async def test_a_stream_that_stands_still_is_given_up(
+    chain: Any, models: ModelServer, record: Any, count: Any, at_most: Any
+) -> None:
     idle = count(1000, 300) / 1000
     async with chain(idle_seconds=idle) as client:
         await fresh(client, "mode:ok3")
         silent = await fresh(client, "mode:stall")
         kept_alive = await fresh(client, "mode:keepalive")
+    async with chain(idle_seconds=20) as client:  # a cancel does not wait for that
         session_id = await client.new_session()
         running = client.begin_turn(session_id, "mode:stall")
         await running.shows("agent_message_chunk")
@@ -89,9 +92,9 @@ async def test_a_stream_that_stands_still_is_given_up(chain: Any, models: ModelS
         cancelled = await running.end()
     asked = len(models.chats())
     measured = f"silence {silent.seconds:.2f} s, comments {kept_alive.seconds:.2f} s of {idle:g}; {asked} requests"
-    held = idle <= silent.seconds <= idle + 1 and interrupted(silent, tokens(5))
-    held = held and idle < kept_alive.seconds <= 5 * idle + 1 and interrupted(kept_alive, tokens(5))
-    held = held and cancelled.stop == "cancelled" and cancelled.seconds < idle and asked == 4
+    held = idle <= silent.seconds <= idle + at_most(1) and interrupted(silent, tokens(5))
+    held = held and idle < kept_alive.seconds <= 5 * idle + at_most(1) and interrupted(kept_alive, tokens(5))
+    held = held and cancelled.stop == "cancelled" and cancelled.seconds < 20 and asked == 4
     record("B8", "interrupted at the idle limit (1 s in test) +-1 s; comments extend it 5x at most", measured, held)
 
 

@@ -10,6 +10,7 @@ from fixtures.model_modes import tokens
 from fixtures.model_server import ModelServer
 from tests.support.hands import NEVER, Hands
 from tests.support.process import Client, agent, script, stored
+from tests.support.waiting import until
 
 MIB = 1 << 20
 TALKING = "=== turn repeat\npace 0.002\nsay:\n  " + " ".join(f"word{number}" for number in range(5000)) + "\n"
@@ -24,7 +25,7 @@ async def die(client: Client, how: str) -> tuple[float, float]:
         client.close_stdout()
     if how != "stdout":
         client.close_stdin()
-    ended = await client.gone(5)
+    ended = await client.gone()
     return ended.at - began, ended.cpu - cpu
 
 
@@ -63,7 +64,7 @@ async def dies_in_mid_turn(directory: Path, how: str, doing: str) -> tuple[float
 
 
 @pytest.mark.faults("C6")
-async def test_an_agent_whose_client_dies_ends_in_order(tmp_path: Path, record: Any, count: Any) -> None:
+async def test_an_agent_whose_client_dies_ends_in_order(tmp_path: Path, record: Any, count: Any, at_most: Any) -> None:
     cases = [(how, doing) for how in ("stdin", "stdout", "both") for doing in ("talking", "running")]
     found: list[tuple[float, float, bool]] = []
     for number in range(count(100, 6)):
@@ -71,7 +72,7 @@ async def test_an_agent_whose_client_dies_ends_in_order(tmp_path: Path, record: 
         found.append(await dies_in_mid_turn(tmp_path / str(number), how, doing))
     seconds, cpu, orderly = (list(column) for column in zip(*found, strict=True))
     measured = f"{sum(orderly)}/{len(found)} in order, exit <= {max(seconds):.2f} s, CPU after <= {max(cpu):.3f} s"
-    held = all(orderly) and max(seconds) <= 2 and max(cpu) <= 0.1
+    held = all(orderly) and max(seconds) <= at_most(2) and max(cpu) <= at_most(0.1)
     record("C6", "exit <= 2 s; CPU <= 0.1 s after; partial kept, terminals released; 100/100", measured, held)
 
 
@@ -90,6 +91,8 @@ async def test_a_client_that_stops_reading_costs_little_and_loses_nothing(
         client.pause()
         running = client.begin_turn(session_id, f"mode:ok{size}")
         await client.nothing_for(away)
+        if size <= 100_000:
+            await until(lambda: models.chats()[-1].complete, 20)
         waiting = not models.chats()[-1].complete
         cpu = client.cpu()
         await client.nothing_for(away / 5)
@@ -104,7 +107,7 @@ async def test_a_client_that_stops_reading_costs_little_and_loses_nothing(
 
 
 @pytest.mark.faults("C8")
-async def test_one_closed_direction_ends_the_connection(tmp_path: Path, record: Any, count: Any) -> None:
+async def test_one_closed_direction_ends_the_connection(tmp_path: Path, record: Any, count: Any, at_most: Any) -> None:
     found, codes = [], []
     for number in range(count(20, 4)):
         how = ("stdin", "stdout")[number % 2]
@@ -116,4 +119,4 @@ async def test_one_closed_direction_ends_the_connection(tmp_path: Path, record: 
             found.append(seconds)
             codes.append(client.ended.code if client.ended else None)
     measured = f"exit <= {max(found):.2f} s, codes {sorted(set(codes))}"
-    record("C8", "exit <= 2 s, stdin only or stdout only", measured, max(found) <= 2 and set(codes) == {0})
+    record("C8", "exit <= 2 s, stdin only or stdout only", measured, max(found) <= at_most(2) and set(codes) == {0})

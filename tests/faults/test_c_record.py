@@ -21,21 +21,20 @@ Record = Callable[[str, str, str, bool], None]
 
 
 def agent(name: str) -> Command:
-    return Command(name, [sys.executable, str(AGENTS / f"{name}.py")])
+    return Command(name, [sys.executable, "-S", str(AGENTS / f"{name}.py")])
 
 
 @pytest.mark.faults("C5")
 async def test_late_updates_are_in_the_record_marked_and_with_their_turn(
     tmp_path: Path, count: Count, record: Record
 ) -> None:
-    prompts, sessions = count(1000, 10), count(20, 2)
+    prompts, sessions = count(1000, 6), count(20, 2)
+    limits = Limits(late=count(250, 1000) / 1000)
     wrong, marked, unmarked, turns = 0, 0, 0, 0
 
     async def one() -> None:
         nonlocal wrong, marked, unmarked, turns
-        async with launch(
-            agent("late"), Client(), cwd=str(tmp_path), limits=Limits(late=0.25), store=store
-        ) as connector:
+        async with launch(agent("late"), Client(), cwd=str(tmp_path), limits=limits, store=store) as connector:
             session = await connector.new_session(str(tmp_path))
             for number in range(prompts // sessions):
                 await session.prompt(str(number))

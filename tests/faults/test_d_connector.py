@@ -17,16 +17,17 @@ from tests.support.trees import killed_supervisor
 AGENTS = Path(__file__).parents[2] / "fixtures" / "agents"
 AT_ONCE = 4  # their start-up is what takes the processor, not their end
 Count = Callable[[int, int], int]
+AtMost = Callable[[float], float]
 Record = Callable[[str, str, str, bool], None]
 
 
 def agent(name: str) -> Command:
-    return Command(name, [sys.executable, str(AGENTS / f"{name}.py")])
+    return Command(name, [sys.executable, "-S", str(AGENTS / f"{name}.py")])
 
 
 @pytest.mark.faults("D2")
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the guardian needs Linux")
-def test_nothing_outlives_a_killed_supervisor(count: Count, record: Record) -> None:
+def test_nothing_outlives_a_killed_supervisor(count: Count, record: Record, at_most: AtMost) -> None:
     kills = count(100, 2)
     with ThreadPoolExecutor(2) as threads:  # their start takes far longer than their end
         took = sorted(threads.map(lambda number: killed_supervisor(), range(kills)))
@@ -34,13 +35,18 @@ def test_nothing_outlives_a_killed_supervisor(count: Count, record: Record) -> N
     measured = (
         f"{kills} kills, {orphans} orphans, p50 {took[kills // 2] * 1000:.0f} ms, slowest {took[-1] * 1000:.0f} ms"
     )
-    record("D2", "0 orphans in 100 SIGKILLs of the supervisor, <= 0.5 s", measured, orphans == 0 and took[-1] <= 0.5)
+    record(
+        "D2",
+        "0 orphans in 100 SIGKILLs of the supervisor, <= 0.5 s",
+        measured,
+        orphans == 0 and took[-1] <= at_most(0.5),
+    )
 
 
 @pytest.mark.faults("D3")
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="what has left its group is found by Linux only")
 async def test_trees_that_ignore_everything_are_gone_within_three_seconds(
-    tmp_path: Path, count: Count, record: Record
+    tmp_path: Path, count: Count, record: Record, at_most: AtMost
 ) -> None:
     trees = count(100, 2)
     slowest, pidfds = 0.0, []
@@ -66,12 +72,12 @@ async def test_trees_that_ignore_everything_are_gone_within_three_seconds(
                 tasks.start_soon(one, number)
     orphans = 0
     for fd in pidfds:
-        with anyio.move_on_after(2) as waiting:
+        with anyio.move_on_after(20) as waiting:
             await anyio.wait_readable(fd)
         orphans += waiting.cancelled_caught
         os.close(fd)
     measured = f"{trees} trees, slowest {slowest:.2f} s, {orphans} orphans of {len(pidfds)} processes"
-    record("D3", "100 trees closed in <= 3 s each, 0 orphans", measured, slowest <= 3 and orphans == 0)
+    record("D3", "100 trees closed in <= 3 s each, 0 orphans", measured, slowest <= at_most(3) and orphans == 0)
     assert len(pidfds) == 4 * trees + trees // 2
 
 
@@ -106,12 +112,13 @@ async def test_many_agents_leave_nothing_behind(tmp_path: Path, count: Count, re
 
 @pytest.mark.faults("C5")
 async def test_late_updates_are_kept_and_stay_with_their_turn(tmp_path: Path, count: Count, record: Record) -> None:
-    prompts = count(1000, 10)
+    prompts = count(1000, 6)
     sessions, wrong, marked = count(20, 2), 0, 0
+    limits = Limits(late=count(250, 1000) / 1000)
 
     async def one() -> None:
         nonlocal wrong, marked
-        async with launch(agent("late"), Client(), cwd=str(tmp_path), limits=Limits(late=0.25)) as connector:
+        async with launch(agent("late"), Client(), cwd=str(tmp_path), limits=limits) as connector:
             session = await connector.new_session(str(tmp_path))
             for number in range(prompts // sessions + 1):
                 await session.prompt(str(number))

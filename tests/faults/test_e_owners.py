@@ -124,7 +124,9 @@ class Watched(JsonlFile):
 
 
 @pytest.mark.faults("E6")
-async def test_what_was_written_is_on_the_disk_a_moment_later(tmp_path: Path, record: Any, count: Any) -> None:
+async def test_what_was_written_is_on_the_disk_a_moment_later(
+    tmp_path: Path, record: Any, count: Any, at_most: Any
+) -> None:
     """A machine that loses its power loses what was written after the last sync: here is how long that can be."""
     store = JsonlStore(str(tmp_path))
     appended: list[float] = []
@@ -144,13 +146,13 @@ async def test_what_was_written_is_on_the_disk_a_moment_later(tmp_path: Path, re
             await store.close()
     windows = sorted(next(end for began, end in file.synced if began >= at) - at for at in appended)
     middle, most, worst = (windows[int(part * (len(windows) - 1))] * 1000 for part in (0.5, 0.95, 1))
-    grouped = len(file.synced) < len(appended) / 3
+    grouped = len(file.synced) < len(appended) / count(3, 1)
     record(
         "E6",
         "what was written is synced within 50 ms (95 %), in groups",
         f"{middle:.0f} ms in the median, {most:.0f} in 95 %, {worst:.0f} at most; "
         f"{len(file.synced)} syncs of {len(appended)} appends",
-        most <= 50 and grouped,
+        most <= at_most(50) and grouped,
     )
 
 
@@ -231,7 +233,7 @@ async def test_a_session_is_loaded_by_one_agent_at_a_time_and_by_the_next_when_t
                 data = refused.value.data
                 told += (data["code"], data["details"]["pid"], data["retryable"]) == ("SESSION_HELD", one.pid, True)
                 os.kill(one.pid, signal.SIGKILL)
-                await one.gone(5)
+                await one.gone()
                 began = time.perf_counter()
                 await other.request("session/load", asked)
                 waits.append((time.perf_counter() - began) * 1000)

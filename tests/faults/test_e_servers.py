@@ -201,7 +201,7 @@ async def test_a_killed_writer_loses_nothing_that_the_server_has_confirmed_when_
 
 @pytest.mark.faults("E1")
 async def test_a_server_that_is_killed_stalls_nobody_and_has_everything_soon_after(
-    own: OwnServer, tmp_path: Path, record: Any, count: Any
+    own: OwnServer, tmp_path: Path, record: Any, count: Any, at_most: Any
 ) -> None:
     kills, chance = count(100, 4), random.Random(1)
     stalls, recoveries = [0.0], []
@@ -237,7 +237,7 @@ async def test_a_server_that_is_killed_stalls_nobody_and_has_everything_soon_aft
         "server killed: 0 lost or duplicated of 10,000 and more; stall ≤ 2 s; recovery < 1 s",
         f"{log.last - len(entries)} lost of {len(entries)} in {kills} kills; stall {max(stalls):.2f} s at most; "
         f"recovery {median:.2f} s in the median, {worst:.2f} s at most",
-        len(entries) == log.last >= 10_000 and max(stalls) <= 2 and median < 1,
+        len(entries) == log.last >= 10_000 and max(stalls) <= at_most(2) and median < at_most(1),
     )
 
 
@@ -313,7 +313,7 @@ class Slow:
 
 @pytest.mark.faults("E3")
 async def test_a_slow_server_slows_nobody_and_fills_no_memory(
-    own: OwnServer, tmp_path: Path, record: Any, count: Any
+    own: OwnServer, tmp_path: Path, record: Any, count: Any, at_most: Any
 ) -> None:
     seconds = count(5, 1)
     slow = Slow(own.port)
@@ -346,7 +346,7 @@ async def test_a_slow_server_slows_nobody_and_fills_no_memory(
         f"E3 {own.kind}",
         "server slow for 5 s: p99 of a token's delay < 200 ms, at most 10 MiB held; nothing lost",
         f"{seconds} s slow: p99 {p99:.0f} ms, {held / 2**20:.1f} MiB held with {behind * 8000 / 2**20:.1f} MiB behind",
-        p99 < 200 and held <= 10 * 2**20 and len(entries) == log.last,
+        p99 < at_most(200) and held <= 10 * 2**20 and len(entries) == log.last,
     )
 
 
@@ -396,7 +396,7 @@ async def test_of_hosts_that_claim_at_once_one_wins_and_the_one_before_is_fenced
 
 @pytest.mark.faults("E7")
 async def test_an_owner_that_is_silent_for_ten_seconds_is_followed_elsewhere_and_fenced_when_it_wakes(
-    own: OwnServer, tmp_path: Path, record: Any
+    own: OwnServer, tmp_path: Path, record: Any, at_most: Any
 ) -> None:
     with writer(own.url, tmp_path / "here", "sleeper") as sleeper:
         while not sleeper.sure:
@@ -426,5 +426,5 @@ async def test_an_owner_that_is_silent_for_ten_seconds_is_followed_elsewhere_and
         f"E7 {own.kind}",
         "an owner silent for 10 s is followed, and fenced when it wakes; 0 confirmed lost",
         f"followed after {waited:.1f} s ({refused} times refused); {len(entries)} entries, {sleeper.sure} confirmed",
-        5 < waited < 15 and refused > 0 and len(entries) >= sleeper.sure + 2 and entries[-1]["by"] == "us",
+        5 < waited < 10 + at_most(5) and refused > 0 and len(entries) >= sleeper.sure + 2 and entries[-1]["by"] == "us",
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 
-from ars_acp.hands import Answer, Form, HandsError, NotFound, Ran, Refused, Unsupported
+from ars_acp.hands import Answer, Called, Form, HandsError, NotFound, Patience, Ran, Refused, Unsupported
 
 ALL = frozenset({"read", "write", "run", "form", "link"})
 
@@ -36,6 +36,7 @@ class MemoryHands:
     ) -> None:
         self.open = open
         self.can = can
+        self.does: frozenset[str] = frozenset()
         self.answer = answer
         self.fill = fill
         self.calls: list[tuple[Any, ...]] = []
@@ -134,6 +135,11 @@ class MemoryHands:
             raise Unsupported("this client cannot open addresses")
         self.calls.append(("link", url, message, tool_call_id))
         return self.open(url)
+
+    async def call(
+        self, call_id: str, name: str, arguments: dict[str, Any], *, patience: Patience, seconds: float
+    ) -> Called:
+        raise Unsupported("this client carries out no calls")
 
     def made(self, kind: str) -> list[Any]:
         """The subjects of all requests of one kind, in order: paths, argument lists, tool calls, messages."""

@@ -72,7 +72,7 @@ async def peer(script: str = "parrot.py", within: float = 60, limit: int = frami
     our_in, theirs_out = os.pipe()
     # Standard error is nobody's here.
     process = subprocess.Popen(  # noqa: ASYNC220
-        [sys.executable, str(AGENTS / script)], stdin=theirs_in, stdout=theirs_out, stderr=subprocess.DEVNULL
+        [sys.executable, "-S", str(AGENTS / script)], stdin=theirs_in, stdout=theirs_out, stderr=subprocess.DEVNULL
     )
     os.close(theirs_in)
     os.close(theirs_out)

@@ -28,6 +28,8 @@ from tests.support.schema import WireCheck
 
 ARS_ACP = str(Path(sys.executable).parent / "ars-acp")
 CHUNK = 1 << 20
+# A net: what is required of a time is asserted.
+WITHIN = 20.0
 KEPT = ("PATH", "LANG", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "COVERAGE_FILE")
 Json = dict[str, Any]
 
@@ -168,13 +170,13 @@ class Client:
         self.send({"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params}, wrong=wrong)
         return self._last_id
 
-    async def answer(self, request_id: Any, within: float = 5) -> Json:
+    async def answer(self, request_id: Any, within: float = WITHIN) -> Json:
         """The whole answer to that id."""
         key = (type(request_id), request_id)
         await self.until(lambda: key in self.answers, within)
         return self.answers[key].message
 
-    async def request(self, method: str, params: Any, *, within: float = 5, wrong: bool = False) -> Json:
+    async def request(self, method: str, params: Any, *, within: float = WITHIN, wrong: bool = False) -> Json:
         """Sends a request and returns its result. Raises Failed."""
         message = await self.answer(self.begin(method, params, wrong=wrong), within)
         if "error" in message:
@@ -184,7 +186,7 @@ class Client:
 
     async def initialize(self) -> Json:
         capabilities = self.hands.capabilities
-        return await self.request("initialize", {"protocolVersion": 1, "clientCapabilities": capabilities}, within=10)
+        return await self.request("initialize", {"protocolVersion": 1, "clientCapabilities": capabilities})
 
     async def new_session(self, cwd: str = "/project") -> str:
         session_id: str = (await self.request("session/new", {"cwd": cwd, "mcpServers": []}))["sessionId"]
@@ -199,7 +201,7 @@ class Client:
             self, session_id, self.begin("session/prompt", {"sessionId": session_id, "prompt": blocks}), first, began
         )
 
-    async def prompt(self, session_id: str, text: str = "go", within: float = 10) -> Turn:
+    async def prompt(self, session_id: str, text: str = "go", within: float = WITHIN) -> Turn:
         """A whole turn."""
         return await self.begin_turn(session_id, text).end(within)
 
@@ -208,7 +210,7 @@ class Client:
 
     # ── waiting ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def until(self, condition: Callable[[], Any], within: float = 5) -> None:
+    async def until(self, condition: Callable[[], Any], within: float = WITHIN) -> None:
         """Waits until something that has arrived makes `condition` true. Fails when the agent is gone instead."""
         with anyio.fail_after(within):
             await asyncio.sleep(0)  # what has arrived already is taken, however quick the test is
@@ -218,7 +220,7 @@ class Client:
                 self._changed.clear()
                 await self._changed.wait()
 
-    async def gone(self, within: float) -> Ended:
+    async def gone(self, within: float = WITHIN) -> Ended:
         """Waits until the process has ended."""
         with anyio.fail_after(within):
             while self.ended is None:
@@ -254,7 +256,7 @@ class Client:
             self._out = -1
             self.closed = True
 
-    async def finish(self, within: float = 5) -> Ended:
+    async def finish(self, within: float = WITHIN) -> Ended:
         """Closes stdin, reads what still comes, waits for the end, and checks every message."""
         self.close_stdin()
         ended = await self.gone(within)
@@ -289,7 +291,7 @@ class Client:
         return self.log.read_text(errors="replace")
 
     def logged(self, event: str) -> list[Json]:
-        """The log's lines of that name."""
+        """The log's lines of that name; all of them only after `finish`, as the first ones are held for a while."""
         return [line for line in map(_json_or_none, self.log_text().splitlines()) if line and line["event"] == event]
 
     def rss(self, what: str = "VmRSS") -> int:
@@ -433,12 +435,12 @@ class Running:
         """What it has shown so far."""
         return self._shown(len(self.client.updates))
 
-    async def end(self, within: float = 10) -> Turn:
+    async def end(self, within: float = WITHIN) -> Turn:
         await self.client.answer(self.request_id, within)
         answer = self.client.answers[int, self.request_id]
         return Turn(answer.message, answer.at - self.began, self._shown(answer.updates))
 
-    async def shows(self, kind: str, within: float = 5) -> None:
+    async def shows(self, kind: str, within: float = WITHIN) -> None:
         """Waits for its first update of that kind."""
         await self.client.until(lambda: any(it["sessionUpdate"] == kind for it in self.updates), within)
 
@@ -479,7 +481,7 @@ async def agent(
     argv: Sequence[str] = (ARS_ACP,),
     env: dict[str, str] | None = None,
     hands: Hands | None = None,
-    within: float = 30,
+    within: float = 60,
     handshake: bool = True,
 ) -> AsyncIterator[Client]:
     """Starts the agent with its state below `directory`; the whole block has `within` seconds.
@@ -514,5 +516,5 @@ async def agent(
             client.settle()
     finally:
         client.abandon()
-        with anyio.move_on_after(5, shield=True):
-            await client.gone(5)
+        with anyio.move_on_after(WITHIN, shield=True):
+            await client.gone()

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from acp_check.v1 import DEFS, METHODS, SCHEMA, accepts, fault
 from acp_wire.errors import RpcError
-from acp_wire.methods import EXTENSIONS
+from acp_wire.methods import CLIENT_EXTENSIONS, EXTENSIONS
 
 __all__ = ["DEFS", "METHODS", "SCHEMA", "WireCheck", "check", "check_message", "schema_accepts"]
 
@@ -18,7 +18,7 @@ schema_accepts = accepts
 # Served, and no part of the stable schema.
 BESIDES = {row.name for row in EXTENSIONS}
 # Our own, of which our own types say what is proper.
-OURS = {row.name: row for row in EXTENSIONS if row.name.startswith("_ars/")}
+OURS = {row.name: row for row in (*EXTENSIONS, *CLIENT_EXTENSIONS) if row.name.startswith("_ars/")}
 
 
 def check(definition: str, value: Any, what: str = "") -> None:

@@ -1,6 +1,8 @@
 """Redis and PostgreSQL for tests: those that run on this machine, and own ones in a temporary folder, to be killed."""
 
+import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -98,7 +100,8 @@ class OwnPostgres(OwnServer):
 @contextmanager
 def own_redis() -> Iterator[OwnServer]:
     program = shutil.which("redis-server") or missing("no redis-server here")
-    with _folder() as folder, _free_port() as port:
+    port = _free_port()
+    with _folder() as folder:
         command = f"{program} --bind 127.0.0.1 --port {port} --appendonly yes --appendfsync everysec --save".split()
         server = OwnServer(
             f"redis://127.0.0.1:{port}/0", [*command, "", "--dir", folder], b"Ready to accept connections", None
@@ -109,7 +112,8 @@ def own_redis() -> Iterator[OwnServer]:
 @contextmanager
 def own_postgres() -> Iterator[OwnServer]:
     user = _UNPRIVILEGED if os.geteuid() == 0 else None
-    with _folder(user) as folder, _free_port() as port:
+    port = _free_port()
+    with _folder(user) as folder:
         data = f"{folder}/data"
         # Nobody pulls the plug here, so nothing is gained by waiting for the disk.
         initdb = [_postgres_program("initdb"), "-D", data, "-U", "ars", "-A", "trust", "-E", "UTF8", "--no-sync"]
@@ -152,12 +156,13 @@ def _folder(user: str | None = None) -> Iterator[str]:
         yield folder
 
 
-@contextmanager
-def _free_port() -> Iterator[int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    yield port
+def _free_port() -> int:
+    """A port that nobody else gets while its server is down: below those that systems hand out by themselves."""
+    while True:
+        port = 20_000 + secrets.randbelow(10_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def made(url: str) -> Server:

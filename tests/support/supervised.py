@@ -14,7 +14,7 @@ from connector import VENDORS, Client, Command, Limits, Supervised, Supervisor
 from tests.support.parrot import AGENTS
 
 # No test waits for a back-off that it is not about, nor for late updates.
-QUICK = Limits(initialize=10, session=10, turn=30, late=0.0, probe=None)
+QUICK = Limits(initialize=20, session=20, turn=30, late=0.0, probe=None)
 Event = tuple[str, dict[str, Any]]
 
 
@@ -69,7 +69,7 @@ class Mortal:
 
 def command(home: Path, **told: Any) -> Command:
     """The agent: `keeps`, `dies`, `hangs` as it takes them."""
-    return Command("mortal", [sys.executable, str(AGENTS / "mortal.py"), json.dumps({"dir": str(home), **told})])
+    return Command("mortal", [sys.executable, "-S", str(AGENTS / "mortal.py"), json.dumps({"dir": str(home), **told})])
 
 
 @contextlib.asynccontextmanager

@@ -30,7 +30,7 @@ def watched(pids: list[int]) -> Iterator[list[int]]:
 
 async def ended(pidfds: list[int]) -> None:
     """Waits until these processes, whose children they ever were, have ended."""
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         for fd in pidfds:
             await anyio.wait_readable(fd)
 

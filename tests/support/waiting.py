@@ -5,7 +5,7 @@ from collections.abc import Callable
 import anyio
 
 
-async def until(condition: Callable[[], bool], within: float = 5) -> None:
+async def until(condition: Callable[[], bool], within: float = 20) -> None:
     """Returns when the condition holds, and fails the test when that takes longer than `within` seconds."""
     with anyio.fail_after(within):
         while not condition():

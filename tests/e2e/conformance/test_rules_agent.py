@@ -227,7 +227,7 @@ async def test_rule_14_the_end_of_stdin_ends_a_turn_its_terminal_and_the_process
     async with playing(tmp_path, RUN, hands=hands) as client:
         client.begin_turn(await client.new_session(), "go")
         await client.until(lambda: hands.times("terminal/wait_for_exit"))
-        await client.finish(within=3)
+        await client.finish()
         assert not Path(f"/proc/{client.pid}").exists()
         with pytest.raises(ProcessLookupError):
             os.killpg(client.pid, 0)
@@ -282,6 +282,6 @@ async def test_rule_16b_a_client_that_does_not_answer_ends_no_turn(silent: str, 
     hands = Hands(**{silent.replace("/", "_"): lambda params: NEVER})
     env = {f"ARS_{name}_SECONDS": "0.2" for name in ("CLIENT", "PERMISSION", "QUESTION", "COMMAND")}
     async with playing(tmp_path, SILENT, hands=hands, env=env) as client:
-        turn = await client.prompt(await client.new_session(), within=10)
+        turn = await client.prompt(await client.new_session())
     assert (turn.stop, turn.text) == ("end_turn", "Done.")
     assert hands.times(silent) >= 1

@@ -21,14 +21,14 @@ AGENTS = Path(__file__).parents[3] / "fixtures" / "agents"
 OPTIONS = [build.permission_option("once", "Once", "allow_once"), build.permission_option("no", "No", "reject_once")]
 IN_SESSION = {"sessionId": "$session"}
 IN_TERMINAL = {"sessionId": "$session", "terminalId": "$terminal"}
-LIMITS = Limits(initialize=10, session=10, turn=20, late=0.05)
+LIMITS = Limits(initialize=20, session=20, turn=20, late=0.05)
 
 
 def fixture(
     name: str, cwd: Path, *arguments: str, client: Client | None = None, **more: Any
 ) -> AbstractAsyncContextManager[Connector]:
     """One of the agents of the fixtures, driven by the connector."""
-    command = Command(name, [sys.executable, str(AGENTS / f"{name}.py"), *arguments])
+    command = Command(name, [sys.executable, "-S", str(AGENTS / f"{name}.py"), *arguments])
     return launch(command, client or Client(policy=allow_once), cwd=str(cwd), limits=LIMITS, **more)
 
 

@@ -1,0 +1,66 @@
+"""Something is said to an agent while it is at work."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from acp_wire.build_extensions import tool_result
+from connector import AgentExited, AgentInterrupted, Client, Command, NotOffered, launch
+from tests.connector.test_calls import LIMITS, Hands, kill, supervised
+from tests.connector.test_session import ABLE
+from tests.support.waiting import until
+
+# The second turn repeats what was said.
+LOOKS = '=== turn\ncall read_file {"path": "a.py"}\n--- step\nsay: unsteered\n=== turn repeat\nsay: I heard $prompt\n'
+
+
+def said(text: str) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": text}]
+
+
+async def test_what_is_said_during_a_turn_joins_it_and_is_no_turn_of_its_own(tmp_path: Path) -> None:
+    hands = Hands(None)
+    async with supervised(tmp_path, LOOKS, hands) as agent:
+        session = await agent.new_session(str(tmp_path), tools=["read_file"])
+        turn = session.start("go")
+        await until(lambda: bool(hands.calls))
+        assert await session.steer(said("look elsewhere"))
+        hands.answer = tool_result("text")
+        hands.go_on.set()
+        assert await turn.result() == "end_turn"
+        assert "I heard look elsewhere" in turn.text
+        assert [it.text for it in session.turns] == [turn.text]
+
+
+async def test_where_no_turn_runs_nothing_is_said(tmp_path: Path) -> None:
+    async with supervised(tmp_path, LOOKS, Hands(None)) as agent:
+        session = await agent.new_session(str(tmp_path))
+        assert not await session.steer(said("anybody?"))
+        await session.prompt("go")
+        assert not await session.steer(said("still there?"))
+        assert len(session.turns) == 1
+
+
+async def test_an_agent_that_dies_of_it_is_an_error(tmp_path: Path) -> None:
+    hands = Hands(None)
+    async with supervised(tmp_path, LOOKS, hands) as agent:
+        session = await agent.new_session(str(tmp_path), tools=["read_file"])
+        turn = session.start("go")
+        await until(lambda: bool(hands.calls))
+        kill(agent)
+        with pytest.raises(AgentExited):
+            await session.steer(said("look elsewhere"))
+        with pytest.raises(AgentInterrupted):
+            await turn.result()
+
+
+async def test_an_agent_that_cannot_be_steered_is_not_asked(tmp_path: Path) -> None:
+    able = Command("able", [sys.executable, "-S", str(ABLE), "{}"])
+    with anyio.fail_after(30):
+        async with launch(able, Client(), cwd=str(tmp_path), limits=LIMITS) as connector:
+            session = await connector.new_session(str(tmp_path))
+            with pytest.raises(NotOffered, match="takes no further message"):
+                await session.steer(said("hello"))
