@@ -29,7 +29,7 @@ run: runnable ## a whole turn on a throw-away project, in the terminal (OPENAI_A
 # Without a model of yours a scripted one answers.
 SCRIPTED = $(if $(OPENAI_API_KEY)$(OPENAI_BASE_URL),,--agent '$(CURDIR)/$(VENV)/bin/ars-acp --script $(CURDIR)/fixtures/scripts/gateway.script')
 .PHONY: run-gateway
-run-gateway: runnable ## the Gateway on ws://127.0.0.1:18789, until Ctrl-C (OPENAI_API_KEY, OPENAI_BASE_URL, OPENAI_MODEL: with your model)
+run-gateway: runnable ## the Gateway and its web page on port 18789, until Ctrl-C (OPENAI_…: with your model; without one say demo)
 	@$(VENV)/bin/ars-gateway $(SCRIPTED) $(ARGS)
 
 .PHONY: test
@@ -131,3 +131,12 @@ node:
 	    fi; \
 	  done; \
 	fi
+
+# A system's package, so it is fetched where it is asked for only: by name, and by CI.
+.PHONY: browser
+browser: ## fetch Chromium and its driver for the tests of the web page (Debian, Ubuntu)
+	@if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then exit 0; fi; \
+	if ! command -v apt-get >/dev/null; then echo 'make: install chromium and chromedriver, so that both are on the PATH' >&2; exit 1; fi; \
+	as_root=; [ "$$(id -u)" = 0 ] || as_root='sudo -n'; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	$$as_root apt-get update -qq && $$as_root apt-get install -y -qq --no-install-recommends chromium chromium-driver >/dev/null

@@ -22,6 +22,7 @@ Tell = Callable[[str, Json, str], None]
 
 DECISIONS = ("allow-once", "allow-always", "deny")
 KINDS = {"allow-once": "allow_once", "allow-always": "allow_always", "deny": "reject_once"}
+MEANING = {kind: decision for decision, kind in KINDS.items()}
 SECONDS = 120.0
 MOST_REMEMBERED = 256
 
@@ -35,19 +36,24 @@ _HIDDEN = re.compile(
 class Unknown(Exception):
     """There is no such question, or it is `decided`: then `decision` and `by` say how, None where nobody answered."""
 
-    def __init__(self, question: "Question | None" = None) -> None:
-        super().__init__("unknown approval id")
-        self.decided = question is not None
-        self.decision, self.by = (question.decision, question.by) if question is not None else (None, None)
+    def __init__(self, what: str, decided: tuple[str | None, str | None] | None = None) -> None:
+        super().__init__(f"unknown {what} id")
+        self.decided = decided is not None
+        self.decision, self.by = decided or (None, None)
 
 
 class Refused(Exception):
     """Whoever asked may not answer, or what was answered is no answer."""
 
 
+class Forbidden(Refused):
+    """It is an answer, of one who has not the scope to give it."""
+
+
 @dataclass(eq=False)
 class Question:
-    """One question. Times are milliseconds since 1970; `asker` is the connection that asked, if one did."""
+    """One question. Times are milliseconds since 1970; `asker` is the client that asked, if one did: its device, or
+    where it has none its connection. `option` is the id of the option that was picked by its id."""
 
     id: str
     principal: str
@@ -56,6 +62,7 @@ class Question:
     expires: int
     asker: str | None = None
     decision: str | None = None
+    option: str | None = None
     by: str | None = None
     over: bool = False
     answered: anyio.Event = field(default_factory=anyio.Event)
@@ -71,7 +78,8 @@ class Question:
 
     def resolved(self) -> Json:
         """The payload of exec.approval.resolved."""
-        return {"id": self.id, "decision": self.decision, "resolvedBy": self.by, "ts": now()}
+        told: Json = {"id": self.id, "decision": self.decision, "resolvedBy": self.by, "ts": now()}
+        return told if self.option is None else told | {"_ars": {"optionId": self.option}}
 
     def answer(self) -> Json:
         """The result of exec.approval.request."""
@@ -126,21 +134,38 @@ class Approvals:
                     self._tell("exec.approval.resolved", question.resolved(), principal)
         return question
 
-    def resolve(self, principal: str, id: str, decision: str, *, by: str, conn: str) -> None:
+    def resolve(self, principal: str, id: str, decision: str, *, by: str, who: str) -> None:
         """Answers a question; the first answer counts. Raises `Refused` and `Unknown`."""
         if decision not in DECISIONS:
             raise Refused("invalid decision")
+        self._resolve(self._waiting(principal, id), decision, None, by, who)
+
+    def choose(self, principal: str, id: str, option: str, *, by: str, who: str) -> None:
+        """Answers a question by the id of an option that its agent offers: as `resolve`, also where several are of one
+        kind."""
+        question = self._waiting(principal, id)
+        offered = (question.request.get("_ars") or {}).get("options") or ()
+        kind = next((one["kind"] for one in offered if one.get("optionId") == option), None)
+        if kind is None:
+            raise Refused("no such option")
+        self._resolve(question, MEANING.get(kind, "deny"), option, by, who)
+
+    def _waiting(self, principal: str, id: str) -> Question:
         question = self.pending.get(id)
         if question is None or question.principal != principal:
             decided = self._decided.get(id)
             if decided is not None and decided.principal == principal:
-                raise Unknown(decided)
-            raise Unknown
-        if question.asker == conn:
+                raise Unknown("approval", (decided.decision, decided.by))
+            raise Unknown("approval")
+        return question
+
+    def _resolve(self, question: Question, decision: str, option: str | None, by: str, who: str) -> None:
+        if question.asker == who:
             raise Refused("whoever requested an approval cannot resolve it")
+        question.option = option
         self._end(question, decision, by)
         question.answered.set()
-        self._tell("exec.approval.resolved", question.resolved(), principal)
+        self._tell("exec.approval.resolved", question.resolved(), question.principal)
 
     def for_newcomer(self, principal: str) -> list[tuple[str, Json]]:
         """What a client that comes now has missed: what is asked, and what was decided of late."""
@@ -170,6 +195,7 @@ def request_of(act: Act, *, agent: str, key: str, run: str | None) -> Json:
         "toolCallId": act.tool_call.tool_call_id,
         "runId": run,
         "diffs": [{"path": plain(it.path), "oldText": it.old_text, "newText": it.new_text} for it in diffs],
+        "options": offered(act),
     }
     return {
         "command": plain(shlex.join(act.argv) if act.argv else act.title or act.kind),
@@ -184,16 +210,31 @@ def request_of(act: Act, *, agent: str, key: str, run: str | None) -> Json:
     }
 
 
-def option_for(act: Act, decision: str | None) -> str | Answer:
-    """The option of an act that a decision picks, by its kind. `allow-always` settles for once where there is no more.
+def offered(act: Act) -> list[Json]:
+    """What an act's question can be answered with: every option, as its agent orders and calls them, each with its
+    `decision` where that picks it; and `deny`, which always can be said, where no option is a refusal."""
+    kinds = [option.kind for option in act.options]
+    found: list[Json] = []
+    for option in act.options:
+        row = {"optionId": option.option_id, "name": plain(option.name), "kind": option.kind}
+        sole = kinds.count(option.kind) == 1 and option.kind in MEANING
+        found.append(row | ({"decision": MEANING[option.kind]} if sole else {}))
+    return found if any(kind.startswith("reject") for kind in kinds) else [*found, {"decision": "deny", "name": ""}]
+
+
+def option_for(act: Act, decision: str | None, option: str | None = None) -> str | Answer:
+    """The option of an act that was picked, else the one that a decision picks, by its kind. `allow-always` settles for
+    once where there is no more.
 
     No decision refuses.
     """
+    if option is not None:
+        return option
     if decision is None:
         return Answer.REFUSE
     wanted = ["allow_always", "allow_once"] if decision == "allow-always" else [KINDS[decision]]
     for kind in wanted:
-        fitting = [option.option_id for option in act.options if option.kind == kind]
+        fitting = [it.option_id for it in act.options if it.kind == kind]
         if len(fitting) == 1:
             return fitting[0]
     return Answer.REFUSE if decision == "deny" else Answer.CANCEL

@@ -37,6 +37,11 @@ class Caller:
         """Whose allowance is used up: the device's where there is one."""
         return self.device_id or self.principal
 
+    @property
+    def who(self) -> str:
+        """Who it is among a principal's clients: a device is the same one on each of its connections."""
+        return self.device_id or self.conn_id
+
 
 @dataclass(slots=True)
 class Call:

@@ -73,13 +73,98 @@ async def choose_thinking(session: Session, level: str) -> None:
         await session.set_config_option(option.id, wanted)
 
 
+def modes_of(session: Session) -> Json | None:
+    """The modes of a session and the one that it is in; None where it has none."""
+    if (option := _option(session, "mode")) is not None:
+        found = [{"id": it.value, "name": it.name, "description": it.description} for it in _values(option)]
+        return {"current": option.current_value, "available": found}
+    if session.modes is None:
+        return None
+    found = [{"id": it.id, "name": it.name, "description": it.description} for it in session.modes.available_modes]
+    return {"current": session.modes.current_mode_id, "available": found}
+
+
+def offered_models(session: Session) -> Json | None:
+    """The models of a session and the one that answers; None where there is nothing to choose from."""
+    offered, current = models_of(session, "")
+    return (
+        {"current": current, "available": [{"id": it["id"], "name": it["name"]} for it in offered]} if offered else None
+    )
+
+
+def offers(session: Session) -> Json:
+    """What can be chosen in a session, and what is."""
+    return {
+        "modes": modes_of(session),
+        "models": offered_models(session),
+        "options": [option_of(option) for option in session.config_options],
+    }
+
+
+def elsewhere(offers: Json, model: str | None) -> Json:
+    """The same for a session that is not open: what is chosen in it nobody knows but of its model, which is `model`
+    where it has one of its own."""
+    told = dict(offers)
+    if told["modes"]:
+        told["modes"] = {**told["modes"], "current": None}
+    if told["models"] and model:
+        told["models"] = {**told["models"], "current": model}
+    chosen = {"model": (told["models"] or {}).get("current")}
+    return told | {"options": [{**it, "value": chosen.get(it["category"])} for it in told["options"]]}
+
+
+def option_of(option: Any) -> Json:
+    """One of an agent's options, with what can be chosen of it."""
+    told: Json = {"id": option.id, "name": option.name, "category": option.category, "type": option.type}
+    told |= {"description": option.description, "value": option.current_value}
+    if option.type == "select":
+        told["choices"] = [
+            {"value": value.value, "name": value.name, "description": value.description, "group": group}
+            for group, values in _groups(option)
+            for value in values
+        ]
+    return told
+
+
+def command_of(command: Any) -> Json:
+    """One of an agent's commands."""
+    hint = command.input.hint if command.input is not None else None
+    return {"name": command.name, "description": command.description, "hint": hint}
+
+
+async def choose(session: Session, id: str, value: str | bool) -> str | None:
+    """Makes a choice in a session, by an option's id, or `model` and `mode` where it has no such option; its category.
+
+    Raises ValueError and `NotOffered` for what the agent does not offer, `ConnectorError`.
+    """
+    option = next((it for it in session.config_options if it.id == id), None)
+    if option is not None:
+        if option.type == "select" and value not in [it.value for it in _values(option)]:
+            raise ValueError(f"{id} cannot be {value!r}")
+        if isinstance(value, bool) != (option.type == "boolean"):
+            raise ValueError(f"{id} is not to be chosen by {value!r}")
+        await session.set_config_option(id, value)
+        return str(option.category) if option.category else None
+    if isinstance(value, bool) or id not in ("model", "mode"):
+        raise ValueError(f"the agent offers nothing called {id!r}")
+    if id == "model":
+        await choose_model(session, None, value)
+    elif (of_modes := _option(session, "mode")) is not None:
+        return await choose(session, of_modes.id, value)
+    else:
+        await session.set_mode(value)
+    return id
+
+
 def _option(session: Session, category: str) -> Any:
     of_kind = (it for it in session.config_options if it.category == category and it.type == "select")
     return next(of_kind, None)
 
 
 def _values(option: Any) -> list[Any]:
-    values: list[Any] = []
-    for value in option.options:
-        values += value.options if hasattr(value, "options") else [value]
-    return values
+    return [value for _, values in _groups(option) for value in values]
+
+
+def _groups(option: Any) -> list[tuple[str | None, list[Any]]]:
+    """The values of an option, each group of them under its name."""
+    return [(it.name, it.options) if hasattr(it, "options") else (None, [it]) for it in option.options]

@@ -71,6 +71,12 @@ class DoorConfig(_Model):
         default=[], title="Hosts", description="Further Host headers that are ours: name[:port]"
     )
     allowed_origins: list[str] = Field(default=[], title="Origins", description="Further pages: https://name[:port]")
+    remote_agents: list[AgentId] | None = Field(
+        default=None,
+        title="Remote agents",
+        description="Whom editors may have a process of their own of, at /acp: `main` where it is ars, as others touch"
+        " the files of this machine",
+    )
 
     @field_validator("allowed_hosts")
     @classmethod

@@ -156,7 +156,7 @@ def _authenticated(connection: "Connection", params: Json, role: str, device_id:
     auth = params.get("auth") or {}
     known = gateway.devices.pairing(device_id, role) if device_id else None
     bucket = f"device {device_id}" if known else connection.peer.bucket
-    shown = bool(gateway.credentials.shown(auth) or (device_id and auth.get("token")))
+    shown = bool(gateway.credentials.shown(auth) or auth.get("token"))
     if not shown:
         raise _no(unauthorized(gateway.credentials.failure(auth), params["client"]))
     if seconds := gateway.limiter.wait(bucket):
@@ -165,6 +165,8 @@ def _authenticated(connection: "Connection", params: Json, role: str, device_id:
         error = MethodError(INVALID_REQUEST, message, retryable=True, retry_after_ms=round(seconds * 1000))
         raise Refused(error)
     credential = gateway.credentials.match(auth)
+    if credential is None and role == "operator":
+        credential = gateway.connect_tokens.use(auth.get("token") or "", params["client"]["id"])
     by_device = known is not None and gateway.devices.holds(known.device_id, role, auth.get("token") or "")
     if credential is None and not by_device:
         gateway.limiter.failed(bucket)

@@ -45,6 +45,7 @@ class State(enum.Enum):
 class Connection:
     """Made when a socket is upgraded; `received` and `lost` are called by the socket."""
 
+    binary = True
     __slots__ = (
         "_early",
         "_early_size",
@@ -170,6 +171,9 @@ class Connection:
         early, self._early = self._early, []
         for data in early:
             self.received(data)
+
+    def drained(self) -> None:
+        """Nothing waits on the way out: nobody here waits for that."""
 
     # ── out ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 

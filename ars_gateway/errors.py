@@ -14,7 +14,8 @@ NOT_PAIRED = "NOT_PAIRED"
 AGENT_TIMEOUT = "AGENT_TIMEOUT"
 NOT_LINKED = "NOT_LINKED"
 
-POLICY, PROTOCOL_ERROR, NORMAL, GOING_AWAY, TOO_BIG, BAD_DATA, RESTART = 1008, 1002, 1000, 1001, 1009, 1007, 1012
+POLICY, PROTOCOL_ERROR, NORMAL, GOING_AWAY, TOO_BIG, BAD_DATA = 1008, 1002, 1000, 1001, 1009, 1007
+FAILED, RESTART = 1011, 1012
 
 
 class GatewayError(Exception):
@@ -61,6 +62,13 @@ class Refused(GatewayError):
         self.error = error
         self.close_code = close_code
         self.reason = str(self)
+
+
+def http_body(
+    code: str, message: str, retryable: bool = False, details: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """The body of every HTTP answer that says no."""
+    return {"error": {"code": code, "message": message, "retryable": retryable, "details": details or {}}}
 
 
 def invalid(message: str, details: Any = None) -> MethodError:

@@ -3,6 +3,7 @@
 A broadcast is encoded once: `Event` holds the bytes before and after the number, which alone differs between clients.
 """
 
+import json
 from typing import Any
 
 import orjson
@@ -74,7 +75,7 @@ def too_deep(frame: Any, data: bytes | bytearray, most: int) -> bool:
 
 def answer(request_id: Any, payload: Any) -> bytes:
     """A res frame that says yes."""
-    return orjson.dumps({"type": "res", "id": request_id, "ok": True, "payload": payload})
+    return encoded({"type": "res", "id": request_id, "ok": True, "payload": payload})
 
 
 def refusal(request_id: Any, error: MethodError, payload: Any = None) -> bytes:
@@ -82,12 +83,33 @@ def refusal(request_id: Any, error: MethodError, payload: Any = None) -> bytes:
     frame = {"type": "res", "id": request_id, "ok": False, "error": error.shape()}
     if payload is not None:
         frame["payload"] = payload
-    return orjson.dumps(frame)
+    return encoded(frame)
 
 
 def challenge(nonce: str, ts: int) -> bytes:
     """The first frame on every connection, without a number."""
     return orjson.dumps({"type": "event", "event": "connect.challenge", "payload": {"nonce": nonce, "ts": ts}})
+
+
+def encoded(value: Any) -> bytes:
+    """`value` as JSON, also where a text in it has halves of characters, which agents and commands may send."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(_whole_in(value)).encode()
+
+
+def whole(text: str) -> str:
+    """`text` with halves of characters joined where they belong together; others are none that one could send."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _whole_in(value: Any) -> Any:
+    if isinstance(value, str):
+        return whole(value)
+    if isinstance(value, dict):
+        return {_whole_in(name): _whole_in(it) for name, it in value.items()}
+    return [_whole_in(it) for it in value] if isinstance(value, list | tuple) else value
 
 
 class Event:
@@ -103,7 +125,7 @@ class Event:
         self.droppable = droppable
         self.only = only
         self.number = 0
-        self._middle = b',"payload":' + orjson.dumps(payload) + b',"seq":'
+        self._middle = b',"payload":' + encoded(payload) + b',"seq":'
         self._tail = b"}" if versions is None else b',"stateVersion":' + orjson.dumps(versions) + b"}"
         self.size = len(self._middle)
 

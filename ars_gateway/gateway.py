@@ -15,22 +15,29 @@ import anyio
 from ars_gateway import devices
 from ars_gateway.auth import Credentials
 from ars_gateway.call import Caller, Method
+from ars_gateway.checks import Checks
+from ars_gateway.connect_tokens import ConnectTokens
+from ars_gateway.counts import Counts
 from ars_gateway.devices import Devices
 from ars_gateway.errors import RESTART
 from ars_gateway.frames import Event
+from ars_gateway.gauges import Gauges
 from ars_gateway.health import Health
 from ars_gateway.hub import Hub
 from ars_gateway.index import open_index
+from ars_gateway.internal import Internal
 from ars_gateway.limiter import Limiter, Rate
 from ars_gateway.limits import LIMITS, PROTOCOL, Limits
 from ars_gateway.lobby import Lobby
 from ars_gateway.log import Log, Sampled
 from ars_gateway.methods import METHODS
 from ars_gateway.presence import Presence
+from ars_gateway.remotes import Remotes
 from ars_gateway.scopes import ADMIN, EVENTS, READ
 from ars_gateway.settings import Settings
 from ars_gateway.signatures import Signatures
 from ars_gateway.talks import Talks
+from ars_gateway.watching import Watching
 
 if TYPE_CHECKING:
     from ars_gateway.connection import Connection
@@ -64,12 +71,22 @@ class Gateway:
         self.lobby = Lobby(limits, clock)
         self.limiter = Limiter(clock)
         self.signatures = Signatures(self.now_ms)
+        self.internal = Internal(settings.internal_secret(), self.now_ms)
+        self.connect_tokens = ConnectTokens(clock)
+        self.urls: tuple[str, ...] = ()  # where it listens, once it does
+        self.reading = 0  # bytes of requests' bodies that are still coming in
         self.sampled = Sampled(log, 5, 60, clock)
         self.credentials = Credentials(settings.auth_mode, settings.credentials())
         self.devices = Devices(self.index, settings.device_secret(), self.now_ms)
-        self._version = version("ars-acp")  # read from a file: once, not at each hello
+        self.version = version("ars-acp")  # read from a file: once, not at each hello
         self.presence = Presence(_itself(), self.now_ms)
+        self.counts = Counts()
+        self.checks = Checks(self)
         self.talks = Talks(self)
+        self.remotes = Remotes(self)
+        self.watching = Watching(self)
+        self.talks.rooms.made = self.watching.made
+        self.gauges = Gauges(clock, self.counts.first_words)
         self.crypto_loaded = "cryptography.hazmat.primitives.asymmetric.ed25519" in sys.modules
         self.health = Health(self)
         self._rates: dict[str, Rate] = {}
@@ -90,9 +107,16 @@ class Gateway:
         return {"presence": self.presence.version, "health": self.health.version}
 
     def spawn(self, job: Callable[..., Any], *args: Any) -> None:
-        """Starts `job(*args)` as a task that belongs to the gateway and ends with it. May be called by a callback."""
+        """Starts `job(*args)` as a task that belongs to the gateway and ends with it. May be called by a callback. What
+        goes wrong in it that should not ends it alone."""
         assert self._tasks is not None, "the gateway runs"
-        self._tasks.create_task(job(*args))
+        self._tasks.create_task(self._alone(job, *args), name=job.__qualname__)
+
+    async def _alone(self, job: Callable[..., Any], *args: Any) -> None:
+        try:
+            await job(*args)
+        except Exception as why:
+            self.log.error("gateway.job_failed", job=job.__qualname__, exc_info=why)
 
     def rate(self, method: Method) -> Rate:
         """The allowance of a method that has one."""
@@ -129,7 +153,7 @@ class Gateway:
         return {
             "type": "hello-ok",
             "protocol": PROTOCOL,
-            "server": {"version": self._version, "host": socket.gethostname(), "connId": caller.conn_id},
+            "server": {"version": self.version, "host": socket.gethostname(), "connId": caller.conn_id},
             "features": {
                 "methods": [name for name, method in self.methods.items() if method.advertised],
                 "events": [*EVENTS],
@@ -172,6 +196,7 @@ class Gateway:
         if caller is None or connection.id not in self.hub.connections:
             return
         self.hub.left(connection)
+        self.watching.left(connection)
         self.log.info("gateway.disconnected", conn=connection.id)
         self._present(caller, "disconnect", connection.peer.shown)
 
@@ -210,9 +235,9 @@ class Gateway:
             with anyio.CancelScope() as scope:
                 async with asyncio.TaskGroup() as tasks:
                     self._tasks = tasks
-                    self.spawn(self._beat)
-                    self.spawn(self._sweep)
-                    self.spawn(self.health.run)
+                    # Without one of these it is no gateway: what goes wrong there ends it.
+                    for part in (self._beat, self._sweep, self.health.run, self.remotes.run, self.gauges.run):
+                        tasks.create_task(part())
                     try:
                         async with self.talks.running():
                             try:
@@ -242,6 +267,7 @@ class Gateway:
         reason = self._restart_reason or "service restart"
         self.hub.broadcast("shutdown", {"reason": reason, "restartExpectedMs": expected})
         self.talks.stop()
+        self.remotes.stop()
         self.hub.close_all(RESTART, "service restart")
         self.lobby.close()
 

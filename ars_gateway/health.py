@@ -13,6 +13,7 @@ import orjson
 
 from ars_gateway import keys, rooms
 from ars_gateway.call import Caller
+from ars_gateway.frames import encoded
 from ars_gateway.rooms import Room
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ MOST_PRINCIPALS = 64
 # Nothing here runs by itself yet; clients show these fields.
 HEARTBEAT: Json = {"enabled": False, "every": "0m", "everyMs": None}
 HEARTBEAT_MORE: Json = {"prompt": "", "target": "none", "ackMaxChars": 300}
-AWAY = ("backoff", "failed")
 
 Made = tuple[orjson.Fragment, float]
 
@@ -91,7 +91,7 @@ class Health:
         if made is None or made[1] < now:
             if len(held) >= MOST_PRINCIPALS:
                 held.clear()
-            made = held[principal] = orjson.Fragment(orjson.dumps(make(principal))), now + seconds
+            made = held[principal] = orjson.Fragment(encoded(make(principal))), now + seconds
         return made[0]
 
     def _tell(self) -> None:
@@ -111,7 +111,7 @@ class Health:
         gateway, agents = self._gateway, self._gateway.talks.agents
         began, ts = gateway.clock(), gateway.now_ms()
         path, found = gateway.talks.index_path, self._by_agent(principal)
-        states = self._states()
+        states, told = self._states(), agents.states()
 
         def sessions(agent: str) -> Json:
             of_agent = found.get(agent, [])
@@ -126,7 +126,7 @@ class Health:
                 "heartbeat": HEARTBEAT | HEARTBEAT_MORE,
                 "sessions": sessions(kind.id),
                 "state": states[kind.id],
-                "reachable": states[kind.id] not in AWAY,
+                "reachable": not told[kind.id]["away"],
             }
             for kind in agents.kinds.values()
         ]

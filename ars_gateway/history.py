@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-import orjson
-
+from ars_gateway.frames import encoded
 from ars_gateway.story import Growing, shown, text_of, tool_name
 
 Json = dict[str, Any]
@@ -172,7 +171,7 @@ def newest(messages: list[Json], most_bytes: int) -> list[Json]:
     """As many of the last messages as fit into so many bytes of JSON, always the last one."""
     room = most_bytes
     for kept, message in enumerate(reversed(messages)):
-        room -= len(orjson.dumps(message))
+        room -= len(encoded(message))
         if room < 0 and kept:
             return messages[-kept:]
     return messages

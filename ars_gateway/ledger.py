@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import orjson
 
+from ars_gateway.frames import encoded
+
 Json = dict[str, Any]
 State = Literal["open", "ok", "error", "aborted", "timeout"]
 
@@ -103,7 +105,7 @@ class Ledger:
         settled = self._write(
             "UPDATE runs SET state = ?, started = ?, ended = ?, outcome = ? "
             "WHERE principal = ? AND id = ? AND state = 'open'",
-            (entry.state, entry.started, entry.ended, orjson.dumps(entry.outcome), entry.principal, entry.id),
+            (entry.state, entry.started, entry.ended, encoded(entry.outcome), entry.principal, entry.id),
         )
         del self._unwritten[entry.principal, entry.id]
         return settled == 1

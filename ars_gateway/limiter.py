@@ -24,6 +24,7 @@ class Limiter:
         self._all: deque[float] = deque(maxlen=GLOBAL_FAILURES)
         self._all_locked = 0.0
         self._trusted: OrderedDict[str, None] = OrderedDict()
+        self.failures = 0  # since the start
 
     def wait(self, bucket: str) -> float:
         """Seconds until a try from `bucket` is looked at again; 0: it is now. Asked before anything is compared."""
@@ -36,6 +37,7 @@ class Limiter:
     def failed(self, bucket: str) -> None:
         """A credential was compared and was wrong. One that was missing is no failure."""
         now = self._clock()
+        self.failures += 1
         times = self._failures.pop(bucket, None) or deque(maxlen=FAILURES)
         times.append(now)
         self._failures[bucket] = times

@@ -4,6 +4,8 @@ from typing import Any
 
 import orjson
 
+from ars_gateway.frames import encoded
+
 Json = dict[str, Any]
 MOST_LISTS, MOST_BYTES = 256, 16 * 1024 * 1024
 
@@ -26,7 +28,7 @@ class Lists:
 
     def put(self, key: bytes, rows: list[Json]) -> tuple[int, orjson.Fragment]:
         """Keeps a list."""
-        text = orjson.dumps(rows)
+        text = encoded(rows)
         size = len(key) + len(text)
         if len(self._made) >= MOST_LISTS or self._size + size > MOST_BYTES:
             self.forget()

@@ -59,10 +59,11 @@ class Sink:
         self._journal = journal
 
     def msg(self, line: str) -> None:
-        """Writes one line. Where the disk is full, the stream still has it."""
+        """Writes one line, where it can be written: what is told ends nobody who tells it."""
         line = self._redact(line)
-        self._stream.write(line + "\n")
-        self._stream.flush()
+        with suppress(OSError):
+            self._stream.write(line + "\n")
+            self._stream.flush()
         if self._journal is not None:
             with suppress(OSError):
                 self._journal.write(line)

@@ -80,16 +80,24 @@ def carries_credential(query: bytes) -> bool:
 def peer_of(address: str, unix: bool, headers: Headers) -> Peer:
     """The peer behind a socket whose other end is `address` (empty for a Unix socket)."""
     forwarded = any(key.lower() in FORWARDED or key.lower().startswith(FORWARDED_STARTS) for key, _ in headers)
+    # A proxy that tells nothing of itself may still ask for the name by which it is known.
+    named = all(_is_loopback_host(host) for host in header(headers, b"host"))
     origin = header(headers, b"origin")
     agent = header(headers, b"user-agent")
     return Peer(
         address=UNIX if unix else normalised(address),
-        local=(unix or is_loopback(address)) and not forwarded,
+        local=(unix or is_loopback(address)) and not forwarded and named,
         origin=origin[0].decode("latin-1").lower() if origin else None,
         user_agent=clean(agent[0].decode("latin-1")) if agent else "",
         forwarded=forwarded,
         shown=UNIX if unix else address,
     )
+
+
+def _is_loopback_host(value: bytes) -> bool:
+    host = value.decode("latin-1").lower()
+    name, colon, port = host.rpartition(":")
+    return host in LOOPBACK_NAMES or (bool(colon) and name in LOOPBACK_NAMES and port.isdecimal())
 
 
 def normalised(address: str) -> str:

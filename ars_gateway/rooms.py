@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from ars_gateway import keys
+from ars_gateway.frames import encoded, whole
 from ars_gateway.ledger import now
 
 Json = dict[str, Any]
@@ -60,10 +61,11 @@ class Room:
 
 
 class Rooms:
-    """All sessions. `changed` is called after each write."""
+    """All sessions. `changed` is called after each write, `made` with each new one."""
 
     def __init__(self, index: sqlite3.Connection) -> None:
         self.changed: Callable[[], None] = lambda: None
+        self.made: Callable[[Room], None] = lambda room: None
         self._saves = 0
         self._index = index
         index.execute(_TABLE)
@@ -84,6 +86,10 @@ class Rooms:
         """A principal's sessions, in no order."""
         return (room for room in self._by_key.values() if room.principal == principal)
 
+    def all(self) -> list[Room]:
+        """Everybody's, in no order."""
+        return list(self._by_key.values())
+
     def count(self) -> int:
         """How many there are in all."""
         return len(self._by_key)
@@ -95,6 +101,7 @@ class Rooms:
             room = Room(principal, key, str(uuid.uuid4()), now(), keys.agent_of(key), cwd)
             self._by_key[principal, key] = self._by_id[principal, room.session_id] = room
             self.save(room)
+            self.made(room)
         return room
 
     def save(self, room: Room) -> None:
@@ -106,7 +113,7 @@ class Rooms:
         with self._index:
             self._index.execute(
                 f"REPLACE INTO sessions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*values, room.preview, orjson.dumps(room.facts), orjson.dumps(room.aside)),
+                (*values, room.preview, encoded(room.facts), encoded(room.aside)),
             )
         self.changed()
 
@@ -170,4 +177,4 @@ def title_of(text: str) -> str:
 def preview_of(text: str, characters: int = PREVIEW_CHARACTERS) -> str:
     """The beginning of a text on one line."""
     line = " ".join(text.split())
-    return line if len(line) <= characters else f"{line[: characters - 1].rstrip()}…"
+    return whole(line if len(line) <= characters else f"{line[: characters - 1].rstrip()}…")

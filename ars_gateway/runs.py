@@ -5,6 +5,7 @@ in the ledger before anybody is told. The runs of a session follow each other in
 """
 
 import sqlite3
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -15,10 +16,15 @@ import anyio
 import anyio.abc
 
 from ars_gateway import choices, failures, history, rooms
+from ars_gateway.counts import Counts
+from ars_gateway.feed import Feed, Feeds, prompt_of
 from ars_gateway.ledger import Entry, Ledger, State, now
 from ars_gateway.rooms import Room, Rooms
+from ars_gateway.screens import Screens
 from ars_gateway.spending import Spending
-from ars_gateway.telling import Tell, Telling
+from ars_gateway.story import Halves
+from ars_gateway.telling import Tell, Telling, raw
+from ars_gateway.turns import RUN, TERMINAL
 from connector import ConnectorError, Session, Turn
 
 Json = dict[str, Any]
@@ -27,13 +33,20 @@ Json = dict[str, Any]
 MOST_WAITING = 100
 # Where a run was cut short by our own end, as its `stopReason` has it.
 RESTART = "restart"
+_SPEECH = ("agent_message_chunk", "agent_thought_chunk")
 
 
 class Agents(Protocol):
     """Where sessions come from."""
 
-    async def session(self, room: Room) -> Session:
-        """The agent's session behind a room, ready for a prompt. Raises `ConnectorError`."""
+    async def session(self, room: Room, tools: frozenset[str] = frozenset()) -> Session:
+        """The agent's session behind a room, ready for a prompt, in which it leaves `tools` to our clients.
+
+        Raises `ConnectorError`.
+        """
+
+    def at_work(self, room: Room) -> bool:
+        """Whether the agent behind an open session is there."""
 
     def standing_model(self, agent: str) -> str | None:
         """The model that answers where a session chose no other; None: the agent's own choice."""
@@ -47,7 +60,8 @@ class Agents(Protocol):
 
 @dataclass
 class Order:
-    """What is to be run. `key` is the session's as the client wrote it; `seconds` None is no limit of ours."""
+    """What is to be run. `key` is the session's as the client wrote it; `seconds` None is no limit of ours. `tools` are
+    those that the client carries out itself; `forms` says that it answers forms."""
 
     principal: str
     id: str
@@ -59,6 +73,8 @@ class Order:
     thinking: str | None = None
     seconds: float | None = None
     surface: str | None = None
+    tools: frozenset[str] = frozenset()
+    forms: bool = False
 
     @property
     def text(self) -> str:
@@ -73,9 +89,15 @@ class Run:
     order: Order
     entry: Entry
     telling: Telling
+    feed: Feed
+    screens: Screens = field(default_factory=Screens)
+    halves: Halves = field(default_factory=Halves)
     turn: Turn | None = None
     session: Session | None = None
     opening: anyio.CancelScope | None = None
+    # When its agent began, seconds of a clock that never goes back; whether it has said or thought anything since.
+    begun: float | None = None
+    spoken: bool = False
     over: anyio.Event = field(default_factory=anyio.Event)
     quiet: anyio.Event = field(default_factory=anyio.Event)
 
@@ -94,6 +116,8 @@ class Runs:
         rooms: Rooms,
         spending: Spending,
         agents: Agents,
+        feeds: Feeds,
+        counts: Counts,
         tell: Tell,
         fault: Callable[[str, Exception], None],
     ) -> None:
@@ -103,6 +127,8 @@ class Runs:
         self._rooms = rooms
         self._spending = spending
         self._agents = agents
+        self._feeds = feeds
+        self._counts = counts
         self._tell = tell
         self._fault = fault
         # Whose turn it is in a session; there as long as a run of it is.
@@ -129,7 +155,9 @@ class Runs:
         if (former := self._ledger.enter(entry)) is not None:
             live = self.live.get((order.principal, order.id))
             return live, live.entry if live is not None else former, False
-        run = Run(order, entry, Telling(order.id, order.key, order.room, self._tell))
+        feed = self._feeds.of(order.room.session_id)
+        run = Run(order, entry, Telling(order.id, order.key, order.room, self._tell), feed)
+        feed.add(order.id, "prompt", {**prompt_of(order.blocks), "method": order.method, "at": entry.accepted})
         self.live[order.principal, order.id] = run
         for waiter in self._expected.pop((order.principal, order.id), ()):
             waiter.set()
@@ -175,11 +203,19 @@ class Runs:
 
     async def settle_left_open(self, partial: Callable[[Entry], Awaitable[str]]) -> int:
         """Settles what the process before this one was at, with the text that is known of it. Returns how many."""
-        left = self._ledger.left_open()
+        left = sorted(self._ledger.left_open(), key=lambda it: it.accepted)
+        waited: set[str] = set()  # the sessions of which one was at work: the others waited for it
         for entry in left:
-            entry.state, entry.outcome = "error", {"text": await partial(entry), "error": failures.INTERRUPTED}
+            text = "" if entry.session_id in waited else await partial(entry)
+            waited.add(entry.session_id)
+            entry.state, entry.outcome = "error", {"text": text, "error": failures.INTERRUPTED}
             self._ledger.settle(entry)
         return len(left)
+
+    @property
+    def closing(self) -> bool:
+        """Whether nothing is begun any more."""
+        return self._closing
 
     def close(self) -> list[str]:
         """Begins nothing any more, and ends what runs: the gateway is stopping."""
@@ -206,18 +242,19 @@ class Runs:
         try:
             with anyio.move_on_after(order.seconds) as limit:
                 run.opening = limit
-                session = run.session = await self._agents.session(order.room)
+                session = run.session = await self._agents.session(order.room, order.tools)
                 if run.settled():
                     return
                 await self._choose(session, run)
                 if run.settled():
                     return
                 turn = run.turn = session.start([*_asides(order.room), *order.blocks])
+                session.record.note(RUN, turn=turn.id, run=order.id)
                 order.room.aside = []
                 self._begin(run)
                 async for update in turn:
-                    if not run.settled():
-                        run.telling.take(update)
+                    if not run.settled() and (joined := run.halves.joined(raw(update))) is not None:
+                        self._take(run, joined)
                 self._end(run, await turn.result())
             if limit.cancelled_caught:
                 self.abort([run], "timeout")
@@ -237,11 +274,36 @@ class Runs:
             await choices.choose_thinking(session, level)
 
     def _begin(self, run: Run) -> None:
-        run.entry.started = now()
+        run.entry.started, run.begun = now(), time.monotonic()
         run.telling.begun(run.entry.started)
+        run.feed.add(run.order.id, "begun", {"at": run.entry.started})
+
+    def _take(self, run: Run, update: Json) -> None:
+        story = run.telling.story
+        before = story.size
+        run.telling.take(update)
+        run.feed.take(run.order.id, update, story.size - before)
+        self._keep_screens(run, run.screens.over(update))
+        if not run.spoken and update.get("sessionUpdate") in _SPEECH and run.begun is not None:
+            run.spoken = True
+            self._counts.first_words.add(time.monotonic() - run.begun)
+
+    def shown(self, room: Room, terminal: str, text: str) -> None:
+        """A command that the run at work in a session has begun has shown something."""
+        run = next((run for run in self.of(room) if run.turn is not None), None)
+        if run is not None:
+            run.feed.add(run.order.id, "terminal", {"terminalId": terminal, "data": text})
+            run.screens.add(terminal, text)
+
+    def _keep_screens(self, run: Run, screens: list[Json]) -> None:
+        if run.session is not None and run.turn is not None:
+            for screen in screens:
+                run.session.record.note(TERMINAL, turn=run.turn.id, **screen)
 
     def _end(self, run: Run, reason: str) -> None:
-        """The agent's answer: how the turn has ended."""
+        """The agent's answer: how the turn has ended. Raises `ConnectorError` where it is none."""
+        if reason == "cancelled" and not run.settled() and not self._agents.at_work(run.order.room):
+            raise ConnectorError(run.order.room.agent, "it has been ended by a fault of ours")
         if reason == "cancelled":
             self._settle(run, "aborted", {"stopReason": "agent"})
         else:
@@ -252,11 +314,15 @@ class Runs:
         if run.settled():
             return False
         entry, story = run.entry, run.telling.story
+        self._counts.ended(run.order.room.agent, state, None if run.begun is None else time.monotonic() - run.begun)
         entry.state, entry.ended = state, now()
         entry.outcome = {"text": story.text, "payloads": story.messages, **outcome, "usage": story.usage}
         self._written(lambda: self._ledger.settle(entry))
         run.telling.ended(entry)
         self._written(lambda: self._note_end(run))
+        told = {name: outcome[name] for name in ("stopReason", "error") if name in outcome}
+        run.feed.add(run.order.id, "end", {"state": state, **told, "at": entry.ended, "started": entry.started})
+        self._keep_screens(run, run.screens.rest())
         del self.live[run.order.principal, run.order.id]
         run.over.set()
         return True
@@ -286,7 +352,8 @@ class Runs:
         room, usage = run.order.room, run.telling.story.usage
         if self._rooms.find(room.principal, room.key) is not room or room.session_id != run.entry.session_id:
             return  # deleted or reset meanwhile
-        room.preview = rooms.preview_of(run.telling.story.text) or room.preview
+        said = run.telling.story.messages
+        room.preview = rooms.preview_of(said[-1] if said else "") or room.preview
         room.facts["abortedLastRun"] = run.entry.state in ("aborted", "timeout")
         if run.session is not None and (model := choices.models_of(run.session, "")[1]) is not None:
             provider, room.facts["model"] = choices.split(model)

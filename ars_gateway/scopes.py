@@ -28,6 +28,7 @@ EVENTS: dict[str, str | None] = {
     "exec.approval.resolved": APPROVALS,
     "_ars.elicitation.requested": WRITE,
     "_ars.elicitation.resolved": WRITE,
+    "_ars.feed": READ,
 }
 # What the guide calls some of them, for clients that name these in `caps`.
 GUIDE_NAMES = {"agent": "agent.event", "chat": "chat.event"}

@@ -11,20 +11,26 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from errno import EADDRINUSE
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import anyio
 import h11
+import orjson
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from ars_gateway import origins
 from ars_gateway.clean import clean
-from ars_gateway.errors import StartError
+from ars_gateway.connection import Connection
+from ars_gateway.errors import StartError, http_body
 from ars_gateway.gateway import Gateway
+from ars_gateway.http.acp_socket import EditorSocket
+from ars_gateway.http.errors import HttpError
+from ars_gateway.http.lingering import lingering
 from ars_gateway.lobby import Ticket
 from ars_gateway.settings import LOOPBACK, Settings
 from ars_gateway.ws import Socket
@@ -66,6 +72,7 @@ class Door(H11Protocol):
         self._unix = False
         self._address = ""
         self._ticket: Ticket | None = None
+        self._editor: EditorSocket | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         sock: socket.socket = transport.get_extra_info("socket")
@@ -78,16 +85,25 @@ class Door(H11Protocol):
                 return
         else:
             self._address = transport.get_extra_info("peername")[0]
-        address = origins.UNIX if self._unix else origins.normalised(self._address)
-        self._ticket = self._gateway.lobby.enter(address, self._leave)
+        self._enter_lobby()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._leave_lobby()
         super().connection_lost(exc)
 
+    def _drop(self) -> None:
+        """Ends the connection of a client that takes nothing of a long answer."""
+        waiting = self.transport.get_write_buffer_size()
+        self._gateway.sampled.warning("gateway.slow_reader", path=clean(self.scope["path"]), waiting=waiting)
+        self.transport.abort()
+
     def _leave(self, why: str) -> None:
         self._ticket = None
         self.transport.abort()
+
+    def _enter_lobby(self) -> None:
+        address = origins.UNIX if self._unix else origins.normalised(self._address)
+        self._ticket = self._gateway.lobby.enter(address, self._leave)
 
     def _leave_lobby(self) -> None:
         if self._ticket is not None:
@@ -98,53 +114,104 @@ class Door(H11Protocol):
         """Called once a request's head is whole: whether it becomes a WebSocket. One that may not come in is answered
         by an application that says so."""
         upgrade = self._get_upgrade() == b"websocket"
-        if (refusal := self._refusal(upgrade)) is not None:
-            self.app = refusal
+        # For an answer that is given before the request is whole: see `lingering`.
+        self.scope["state"]["unread"] = self._unread
+        self.scope["state"]["hang_up"] = self.transport.close
+        if (refusal := self._refusal()) is not None:
+            self._refuse(refusal)
             return False
         # A request has the lobby's time, unless its door says that somebody has signed in: `request.state.signed_in()`.
         self.scope["state"]["signed_in"] = self._leave_lobby
+        # For an answer that goes on: how much of it waits for the client, and the end of one that takes nothing.
+        self.scope["state"]["unsent"] = self.transport.get_write_buffer_size
+        self.scope["state"]["drop"] = self._drop
+        self.scope["state"]["peer"] = origins.peer_of(self._address, self._unix, self.headers)
+        if upgrade and self.scope["path"] == EditorSocket.PATH:
+            try:
+                self._editor = EditorSocket(
+                    self._gateway, self.scope["state"]["peer"], self.headers, self.scope["query_string"]
+                )
+            except HttpError as why:
+                why.headers |= {name.decode(): value.decode() for name, value in _REFUSING}
+                self._refuse(why.response())
+                return False
         return upgrade
 
-    def _refusal(self, upgrade: bool) -> App | None:
+    def _unread(self) -> bool:
+        return self.conn.their_state is h11.SEND_BODY
+
+    def _refuse(self, app: App) -> None:
+        self.app = cast("Any", lingering(app, self._gateway.limits))
+
+    def _refusal(self) -> App | None:
         if sum(len(name) + len(value) for name, value in self.headers) > HEAD_BYTES:
-            return self._refused(431, "head", b"", "headers of more than 16 KiB")
+            return self._refused(431, "TOO_LARGE", "head", b"", "headers of more than 16 KiB")
         hosts = origins.header(self.headers, b"host")
         if not self._doors.host_is_ours(hosts, self._unix):
-            return self._refused(421, "host", b",".join(hosts), "ars-gateway --allow-host NAME:PORT")
+            return self._refused(421, "FORBIDDEN", "host", b",".join(hosts), "ars-gateway --allow-host NAME:PORT")
         if origins.carries_credential(self.scope["query_string"]):
-            return self._refused(400, "query", b"", "credentials are sent in the first frame, never in an address")
+            cure = "credentials are sent in a header or in the first frame, never in an address"
+            return self._refused(400, "INVALID_MESSAGE", "query", b"", cure)
         found = origins.header(self.headers, b"origin")
-        if upgrade and not self._doors.origin_is_ours(found):
-            return self._refused(403, "origin", b",".join(found), "ars-gateway --allow-origin SCHEME://NAME:PORT")
+        if not self._doors.origin_is_ours(found):
+            cure = "ars-gateway --allow-origin SCHEME://NAME:PORT"
+            return self._refused(403, "FORBIDDEN", "origin", b",".join(found), cure)
         return None
 
-    def _refused(self, status: int, what: str, value: bytes, cure: str) -> App:
+    def _refused(self, status: int, code: str, what: str, value: bytes, cure: str) -> App:
         said = clean(value.decode("latin-1"))
         self._gateway.sampled.warning("gateway.refused", what=what, value=said, status=status)
-        return refusing(status, f"{what} {said!r} is not let in ({cure})\n" if said else f"{what}: {cure}\n")
+        return refusing(status, code, f"{what} {said!r} is not let in ({cure})" if said else f"{what}: {cure}")
+
+    def send_400_response(self, msg: str) -> None:
+        """What has come is no HTTP. Where an answer is on its way already, or was given, nothing can be said of it."""
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            self.transport.abort()
+            return
+        body = orjson.dumps(http_body("INVALID_MESSAGE", msg))
+        head = [*_REFUSING, (b"content-length", str(len(body)).encode())]
+        events = [h11.Response(status_code=400, headers=head, reason=b"Bad Request"), h11.Data(data=body)]
+        for event in [*events, h11.EndOfMessage()]:
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         transport = self.transport
         self.connections.discard(self)
         self._unset_keepalive_if_required()
         peer = origins.peer_of(self._address, self._unix, self.headers)
+        if self._ticket is None and not transport.is_closing():  # a request before this one had signed in
+            self._enter_lobby()
         ticket, self._ticket = self._ticket, None
         if ticket is None:  # thrown out of the lobby in this very turn
+            if self._editor is not None:
+                self._editor.lost()
             return
-        upgraded = Socket(self._gateway, peer, ticket, cast("set[Any]", self.connections))
+        above = Connection if self._editor is None else self._editor.on
+        told = {} if self._editor is None else self._editor.told()
+        upgraded = Socket(self._gateway, peer, ticket, cast("set[Any]", self.connections), above)
         transport.set_protocol(upgraded)
         early, _ = self.conn.trailing_data
-        if upgraded.accept(transport, event.target.decode("ascii"), self.headers) and early:
+        if upgraded.accept(transport, event.target.decode("ascii"), self.headers, told) and early:
             upgraded.data_received(early)
 
 
-def refusing(status: int, text: str) -> App:
+_REFUSING = [
+    (b"content-type", b"application/json"),
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"connection", b"close"),
+]
+
+
+def refusing(status: int, code: str, message: str) -> App:
     """An ASGI application that refuses, and ends the connection."""
+    body = orjson.dumps(http_body(code, message))
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+        headers = [*_REFUSING, (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": text.encode()})
+        await send({"type": "http.response.body", "body": body})
 
     return app
 
@@ -173,7 +240,8 @@ def bound(settings: Settings) -> list[socket.socket]:
                 # A machine without IPv6 has no ::1; where it was asked for by name, that is an error.
                 if settings.hosts == LOOPBACK and found:
                     continue
-                raise OSError(f"cannot listen on {_in_url(host)}:{port}: {error.strerror}") from None
+                where = f"cannot listen on {_in_url(host)}:{port}: {error.strerror}"
+                raise OSError(f"{where}: name another --port" if error.errno == EADDRINUSE else where) from None
             found.append(sock)
             port = sock.getsockname()[1]
         if settings.socket_path is not None:
@@ -258,12 +326,12 @@ async def _serving(gateway: Gateway, sockets: list[socket.socket]) -> AsyncItera
     doors = origins.Doors(frozenset({port}), settings.allowed_hosts | own, settings.allowed_origins)
     state = ServerState()
     state.connections = open_sockets = _Open()
-    door = partial(Door, gateway, doors, config=_config(), server_state=state, app_state={})
+    door = partial(Door, gateway, doors, config=_config(gateway), server_state=state, app_state={})
     loop = asyncio.get_running_loop()
     async with gateway.running():
         servers = [await loop.create_server(cast("Any", door), sock=sock, backlog=BACKLOG) for sock in sockets]
         try:
-            urls = tuple(f"ws://{_in_url(host)}:{port}" for host, _ in tcp)
+            gateway.urls = urls = tuple(f"ws://{_in_url(host)}:{port}" for host, _ in tcp)
             yield Addresses(port, urls, settings.socket_path)
         finally:
             for server in servers:
@@ -277,12 +345,12 @@ async def _serving(gateway: Gateway, sockets: list[socket.socket]) -> AsyncItera
                 settings.socket_path.unlink(missing_ok=True)
 
 
-def _config() -> uvicorn.Config:
+def _config(gateway: Gateway) -> uvicorn.Config:
     """What uvicorn's protocol reads. Its server is not used: it looks ten times a second whether it should end."""
-    from ars_gateway.app import make_app
+    from ars_gateway.http.app import make_app
 
     config = uvicorn.Config(
-        make_app(),
+        lingering(make_app(gateway), gateway.limits),
         http=cast("Any", Door),
         ws=cast("Any", Socket),
         lifespan="off",

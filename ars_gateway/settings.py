@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
 
 import platformdirs
 
@@ -22,18 +23,20 @@ from ars_gateway.config import Config, ConfigInvalid
 from ars_gateway.errors import StartError
 from ars_gateway.log import LEVELS
 
+PREFIX = "ARS_GATEWAY_"
 PORT = 18789
 LOOPBACK = ("127.0.0.1", "::1")
 SHORTEST_SECRET = 16
 LONGEST_SOCKET_PATH = 100
-TOKEN_FILE, DEVICE_SECRET_FILE, SOCKET_FILE, INDEX_FILE, CONFIG_FILE = (
+TOKEN_FILE, DEVICE_SECRET_FILE, INTERNAL_SECRET_FILE, SOCKET_FILE, INDEX_FILE, CONFIG_FILE = (
     "gateway.token",
     "device.secret",
+    "internal.secret",
     "gateway.sock",
     "index.sqlite",
     "config.json",
 )
-WORKSPACE, TRANSCRIPTS, JOURNAL, LOCK_FILE = "workspace", "transcripts", "log", "lock"
+WORKSPACE, TRANSCRIPTS, UNSENT, JOURNAL, LOCK_FILE = "workspace", "transcripts", "wal", "log", "lock"
 _SECRET_NAMES = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIALS")
 
 
@@ -45,6 +48,7 @@ class Settings:
     secret: str = field(repr=False)
     secret_from: str = ""  # the file or the variable that it came from
     auth_mode: Literal["token", "password"] = "token"
+    internal: str | None = field(default=None, repr=False)  # what services sign with, where it is not the file's
     hosts: tuple[str, ...] = LOOPBACK
     port: int = PORT
     socket_path: Path | None = None
@@ -53,7 +57,7 @@ class Settings:
     # The main agent, a vendor's name or a command line; where agents work, and where transcripts are kept.
     agent: str = "ars"
     workspace_path: Path | None = None
-    store_url: str | None = None
+    store_url: str | None = field(default=None, repr=False)  # may have a password
     log_level: str = "info"
     log_file: str | None = None
     config: Config = field(default_factory=Config)
@@ -72,6 +76,11 @@ class Settings:
         return self.store_url or f"jsonl:{self.state_dir / TRANSCRIPTS}"
 
     @property
+    def unsent_path(self) -> Path:
+        """Where transcripts are until a store on a server has them."""
+        return self.state_dir / UNSENT
+
+    @property
     def journal_path(self) -> Path:
         """The directory of the log that clients read."""
         return self.state_dir / JOURNAL
@@ -88,15 +97,19 @@ class Settings:
         """What device tokens are derived from; made when it is first needed."""
         return kept_secret(self.state_dir / DEVICE_SECRET_FILE).encode()
 
+    def internal_secret(self) -> bytes:
+        """What services sign their requests with (`X-Internal-Auth`); made when it is first needed."""
+        return (self.internal or kept_secret(self.state_dir / INTERNAL_SECRET_FILE)).encode()
+
 
 def load(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
     """The settings of one start. Raises `StartError`, whose text says what to change."""
 
     def value(name: str) -> Any:
         found = given.get(name)
-        return environ.get(f"ARS_GATEWAY_{name.upper()}") if found in (None, [], ()) else found
+        return environ.get(f"{PREFIX}{name.upper()}") if found in (None, [], ()) else found
 
-    state_dir = private_dir(Path(value("state_dir") or platformdirs.user_state_path("ars-gateway")))
+    state_dir = private_dir(Path(os.path.abspath(value("state_dir") or platformdirs.user_state_path("ars-gateway"))))
     hosts = tuple(given.get("host") or _split(environ.get("ARS_GATEWAY_HOST"))) or LOOPBACK
     if not given.get("allow_remote") and not all(host == "localhost" or origins.is_loopback(host) for host in hosts):
         raise StartError(
@@ -119,6 +132,7 @@ def load(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
         secret=secret,
         secret_from=secret_from,
         auth_mode=mode,
+        internal=_long_enough("ARS_GATEWAY_INTERNAL_SECRET", environ.get("ARS_GATEWAY_INTERNAL_SECRET")),
         hosts=hosts,
         port=port,
         socket_path=_socket_path(given, value("socket"), state_dir),
@@ -147,6 +161,15 @@ def secret_values(environ: Mapping[str, str]) -> list[str]:
     return [value for name, value in environ.items() if name.upper().endswith(_SECRET_NAMES)]
 
 
+def store_passwords(store: str) -> set[str]:
+    """The password in a store's URL, as it stands there and as it is."""
+    try:
+        password = urlsplit(store).password or ""
+    except ValueError:  # no URL; the store says so
+        password = ""
+    return {password, unquote(password)}
+
+
 def _auth_mode(value: str | None) -> Literal["token", "password"]:
     if value in (None, "token"):
         return "token"
@@ -163,9 +186,14 @@ def _secret(mode: str, given: Mapping[str, Any], environ: Mapping[str, str], sta
             raise StartError("the password is read from ARS_GATEWAY_PASSWORD, which is not set")
         path = state_dir / TOKEN_FILE
         return kept_secret(path, renew=bool(given.get("rotate_token"))), str(path)
-    if len(said) < SHORTEST_SECRET:
-        raise StartError(f"{name} is too short: {SHORTEST_SECRET} characters or more, better 43 random ones")
+    _long_enough(name, said)
     return said, name
+
+
+def _long_enough(name: str, said: str | None) -> str | None:
+    if said is not None and len(said) < SHORTEST_SECRET:
+        raise StartError(f"{name} is too short: {SHORTEST_SECRET} characters or more, better 43 random ones")
+    return said
 
 
 def _socket_path(given: Mapping[str, Any], value: str | None, state_dir: Path) -> Path | None:
@@ -198,7 +226,7 @@ def _port(value: Any) -> int:
     except ValueError:
         port = -1
     if not 0 <= port <= 65535:
-        raise StartError(f"{value} is no port")
+        raise StartError(f"{value} is no port: a number up to 65535, or 0 for a free one (--port)")
     return port
 
 
@@ -218,9 +246,9 @@ def private_dir(path: Path) -> Path:
         path.mkdir(parents=True, mode=0o700, exist_ok=True)
         found = path.stat()
     except OSError as error:
-        raise StartError(f"{path}: {error.strerror}") from None
+        raise StartError(f"{path} cannot be made or read ({error.strerror}): name another --state-dir") from None
     if found.st_uid != os.geteuid():
-        raise StartError(f"{path} belongs to somebody else")
+        raise StartError(f"{path} belongs to somebody else: name another --state-dir")
     if stat.S_IMODE(found.st_mode) & 0o077:
         raise StartError(f"{path} is open to others: chmod 700 it")
     return path

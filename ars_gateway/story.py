@@ -29,6 +29,26 @@ class Growing:
         return self._pieces[0]
 
 
+class Halves:
+    """Agents that count as UTF-16 does may cut a character in two: its halves are put together again."""
+
+    def __init__(self) -> None:
+        # The first half that waits for its second one, and the kind of update that it was in.
+        self._left = self._kind = ""
+
+    def joined(self, update: Json) -> Json | None:
+        """The update with what was left of the one before it; None where nothing but a first half has come."""
+        kind, text = update.get("sessionUpdate"), text_of(update.get("content"))
+        left, self._left = self._left if kind == self._kind else "", ""
+        if not text or (text[-1] < "\ud800" and not left):
+            return update
+        text = left + text
+        if "\ud800" <= text[-1] <= "\udbff":
+            self._left, self._kind, text = text[-1], str(kind), text[:-1]
+        whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return {**update, "content": {**update["content"], "text": whole}} if whole else None
+
+
 class Story:
     """The telling of one run.
 
@@ -52,6 +72,11 @@ class Story:
     def text(self) -> str:
         """All that was said."""
         return str(self._text)
+
+    @property
+    def thought(self) -> str:
+        """All that was thought."""
+        return str(self._thought)
 
     @property
     def messages(self) -> list[str]:

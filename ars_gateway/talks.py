@@ -10,21 +10,26 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import orjson
 
-from ars_gateway import forms, keys
+from ars_gateway import forms, keys, passing
 from ars_gateway.agents import Agents, kinds
 from ars_gateway.approvals import Approvals
 from ars_gateway.call import Caller
+from ars_gateway.conversations import Conversations
 from ars_gateway.errors import StartError
+from ars_gateway.feed import Feed, Feeds
 from ars_gateway.forms import Forms
+from ars_gateway.frames import encoded
+from ars_gateway.hands import Hands
 from ars_gateway.ledger import Entry, Ledger
 from ars_gateway.lists import Lists
 from ars_gateway.rooms import Room, Rooms
 from ars_gateway.runs import Runs
 from ars_gateway.scopes import WRITE
 from ars_gateway.spending import Spending
+from ars_gateway.steering import Steering
 from ars_gateway.telling import Audience
 from ars_gateway.transcripts import Transcripts
-from event_log import LogError, open_store
+from event_log import LogError, Store, open_store
 
 if TYPE_CHECKING:
     from ars_gateway.gateway import Gateway
@@ -36,15 +41,21 @@ STOP_SECONDS = 4.0
 # What a connector tells that somebody should know.
 TROUBLE = frozenset({"session.recreated", "spare.failed", "record.failed", "turn.interrupted", "turn.not_sent"})
 
+# Which entries of a feed they are.
+QUESTIONS = {"exec.approval.requested": "question", forms.REQUESTED: "form"}
+ANSWERS = {"exec.approval.resolved": "answered", forms.RESOLVED: "filled"}
+
 TABLES = "CREATE TABLE IF NOT EXISTS agents (id TEXT PRIMARY KEY, facts BLOB NOT NULL) WITHOUT ROWID"
 
 
 class Talks:
-    """`agents`, `runs` and `transcripts` are there while it is `running`."""
+    """`agents`, `runs`, `transcripts`, `conversations` and `store` are there while it is `running`."""
 
     agents: Agents
     runs: Runs
     transcripts: Transcripts
+    conversations: Conversations
+    store: Store
 
     def __init__(self, gateway: "Gateway") -> None:
         settings = gateway.settings
@@ -58,11 +69,16 @@ class Talks:
         self.ledger = Ledger(gateway.index)
         self.spending = Spending(gateway.index)
         self.lists = Lists()
+        self.feeds = Feeds()
+        self.steering = Steering()
         self.approvals = Approvals(self.ask, seconds=settings.config.approvals.seconds)
         self.forms = Forms(self.ask, self.shows_forms)
+        self.hands = Hands(self.feeds)
         self.rooms.changed = self._rooms_changed
         self._gateway = gateway
-        self._store_url = settings.store
+        # Where what waits for a person was told, so that the answer is told there too.
+        self._asked: dict[str, tuple[Feed, str]] = {}
+        self._store_url, self._unsent = settings.store, str(settings.unsent_path)
         self._makes_workspace = settings.workspace_path is None
 
     @contextlib.asynccontextmanager
@@ -73,7 +89,10 @@ class Talks:
         told = {id: orjson.loads(facts) for id, facts in index.execute("SELECT id, facts FROM agents")}
         if self._makes_workspace:
             os.makedirs(self.workspace, mode=0o700, exist_ok=True)
-        store = open_store(self._store_url)
+        log = self._gateway.log
+        store = self.store = open_store(
+            self._store_url, beside=self._unsent, tell=lambda line: log.warning("store.told", line=line)
+        )
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(store.run)
             self.agents = Agents(
@@ -83,15 +102,24 @@ class Talks:
                 self.workspace,
                 self.approvals,
                 self.forms,
+                self.hands,
                 remembered=told,
                 remember=self._remember,
                 on_event=self._note,
             )
+            self.agents.fault = self.fault
             self.agents.running = self._what_runs
+            self.agents.wanted = lambda room: bool(self.runs.of(room))
             self.agents.policy = self._gateway.settings.config.approvals.policy
-            self.runs = Runs(tasks, self.ledger, self.rooms, self.spending, self.agents, self.tell, self._fault)
+            counts = self._gateway.counts
+            self.runs = Runs(
+                tasks, self.ledger, self.rooms, self.spending, self.agents, self.feeds, counts, self.tell, self.fault
+            )
+            self.agents.shown = self.runs.shown
             self.transcripts = Transcripts(store, self.agents)
+            self.conversations = Conversations(self.transcripts, self.feeds, self.runs)
             await self.runs.settle_left_open(self._partial)
+            await passing.forget_left(self)
             try:
                 yield self
             finally:
@@ -103,7 +131,9 @@ class Talks:
 
     def stop(self) -> list[str]:
         """Settles what runs and begins nothing more; clients are told while they are still there."""
-        return self.runs.close()
+        settled = self.runs.close()
+        self.feeds.close()
+        return settled
 
     # ── telling clients ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -118,16 +148,26 @@ class Talks:
         """An event of what waits for a person."""
         only = _with_forms(principal) if event in (forms.REQUESTED, forms.RESOLVED) else _of(principal)
         self._gateway.hub.broadcast(event, payload, only=only)
+        self._feed(event, payload, principal)
 
     def for_newcomer(self, caller: Caller) -> list[tuple[str, Json]]:
         """The events that a client which comes now has missed and has to know."""
         found = self.approvals.for_newcomer(caller.principal)
         return found + (self.forms.for_newcomer(caller.principal) if forms.CAP in caller.caps else [])
 
+    def asked_in(self, room: Room, id: str) -> bool:
+        """Whether that question, or form, waits in that session."""
+        feed, _ = self._asked.get(id, (None, ""))
+        return feed is not None and feed is self.feeds.known(room.session_id)
+
     def shows_forms(self, principal: str) -> bool:
-        """Whether a client is there who can show forms, and may answer them."""
+        """Whether a client is there who can show forms, and may answer them: at a socket, or one that has said so with
+        the message of a run that goes on."""
         callers = (connection.caller for connection in self._gateway.hub.connections.values())
-        return any(it is not None and _with_forms(principal)(it) and it.has(WRITE) for it in callers)
+        orders = (run.order for run in self.runs.live.values())
+        return any(it.forms and it.principal == principal for it in orders) or any(
+            it is not None and _with_forms(principal)(it) and it.has(WRITE) for it in callers
+        )
 
     def defaults(self) -> Json:
         """What answers in a session in which nothing else was chosen; null where no agent has told yet."""
@@ -146,12 +186,27 @@ class Talks:
         run = next((run for run in self.runs.of(room) if run.turn is not None), None)
         return (run.order.key, run.order.id) if run is not None else (room.key, None)
 
+    def _feed(self, event: str, payload: Json, principal: str) -> None:
+        """What waits for a person, and its answer, into the feed of the session that it is about. What a client asks
+        by exec.approval.request is about none."""
+        if (kind := ANSWERS.get(event)) is not None:
+            feed, run = self._asked.pop(payload["id"], (None, ""))
+        else:
+            kind = QUESTIONS[event]
+            about = payload if kind == "form" else (payload["request"].get("_ars") or {"runId": None})
+            going = self.runs.live.get((principal, about["runId"] or ""))
+            run, feed = (about["runId"], going.feed) if going is not None else ("", None)
+            if feed is not None:
+                self._asked[payload["id"]] = feed, run
+        if feed is not None:
+            feed.add(run, kind, payload)
+
     def _remember(self, agent: str, facts: Json) -> None:
         try:
             with self._gateway.index as index:
-                index.execute("REPLACE INTO agents VALUES (?, ?)", (agent, orjson.dumps(facts)))
+                index.execute("REPLACE INTO agents VALUES (?, ?)", (agent, encoded(facts)))
         except sqlite3.Error as why:  # the agent tells it again in its next session
-            self._fault("agent.not_written", why)
+            self.fault("agent.not_written", why)
         self._rooms_changed()
 
     def _note(self, event: str, fields: Json) -> None:
@@ -166,14 +221,15 @@ class Talks:
         if "state" in fields:
             self._gateway.health.agents_changed()
 
-    def _fault(self, event: str, why: Exception) -> None:
+    def fault(self, event: str, why: Exception) -> None:
+        """Into the log: what should not happen, and ends nothing."""
         self._gateway.log.error(event, exc_info=why)
 
     async def _partial(self, entry: Entry) -> str:
         try:
             return await self.transcripts.partial(entry, self.rooms.find(entry.principal, entry.key))
         except LogError as why:  # what cannot be read keeps no gateway from its start
-            self._fault("run.partial_unknown", why)
+            self.fault("run.partial_unknown", why)
             return ""
 
 

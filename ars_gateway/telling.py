@@ -46,10 +46,10 @@ class Telling:
         """The agent is at it."""
         self._agent("lifecycle", {"phase": "start", "startedAt": at})
 
-    def take(self, update: Any) -> None:
-        """The agent has said or done something."""
+    def take(self, update: Json) -> None:
+        """The agent has said or done something: an update as it stands on the wire (`raw`)."""
         grown = self.story.size
-        for stream, data in self.story.take(raw(update)):
+        for stream, data in self.story.take(update):
             if "delta" in data:
                 self._grow(stream, data["text"], data["delta"])
             else:

@@ -8,6 +8,7 @@ from ars_gateway.agents import Agents
 from ars_gateway.history import INJECTED, History
 from ars_gateway.ledger import Entry, now
 from ars_gateway.rooms import Room
+from ars_gateway.story import Story
 from connector.record import Record, log_name
 from event_log import Log, LogNotFound, Store
 
@@ -26,7 +27,7 @@ class Transcripts:
 
     async def messages(self, room: Room) -> list[Json]:
         """What was said in a session, oldest first."""
-        log = await self._log(room)
+        log = await self.log(room)
         if log is None:
             return []
         fold, last = self._folds.pop(room.session_id, (History(), 0))
@@ -69,23 +70,22 @@ class Transcripts:
         return True
 
     async def partial(self, entry: Entry, room: Room | None) -> str:
-        """What an agent has said in a session's last turn, for a run that has lost its own telling of it."""
-        if room is None or room.session_id != entry.session_id or (log := await self._log(room)) is None:
+        """What an agent has said in a run that has lost its own telling of it: as its clients were told it."""
+        if room is None or room.session_id != entry.session_id or (log := await self.log(room)) is None:
             return ""
-        fold = History()
+        turn, story = 0, Story()
         for number, said in log.read():
-            fold.take(number, said)
-        last_asked = max((at for at, it in enumerate(fold.messages) if it["role"] == "user"), default=-1)
-        texts = [
-            part["text"]
-            for it in fold.messages[last_asked + 1 :]
-            if it["role"] == "assistant"
-            for part in it["content"]
-            if part["type"] == "text"
-        ]
-        return "\n\n".join(texts)
+            match said.get("type"):
+                case "prompt":
+                    turn, story = 0, Story()
+                    if round(said.get("at", 0) * 1000) >= entry.accepted:
+                        turn = number
+                case "update" if turn and said.get("turn") == turn:
+                    story.take(said.get("update") or {})
+        return story.text
 
-    async def _log(self, room: Room) -> Log | None:
+    async def log(self, room: Room) -> Log | None:
+        """A session's transcript as it is; None where nothing was said yet."""
         try:
             return await self._store.open(self._name(room))
         except LogNotFound:

@@ -7,7 +7,8 @@ negotiated: no extension is offered.
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
@@ -30,8 +31,20 @@ ANSWERS = 1024 * 1024  # that may wait before nothing more is read
 PING_SECONDS = 10.0
 
 
+class Above(Protocol):
+    """What a socket's messages mean: a `Connection`, or one to a remote agent."""
+
+    binary: bool  # whether binary messages are taken too
+
+    def begin(self) -> None: ...
+    def received(self, data: bytes | bytearray) -> None: ...
+    def drained(self) -> None: ...
+    def close(self, code: int, reason: str) -> None: ...
+    def lost(self) -> None: ...
+
+
 class Socket(asyncio.Protocol):
-    """One upgraded socket and its `Connection`. `accept` answers the upgrade request; then asyncio calls the rest."""
+    """One upgraded socket and its `connection`. `accept` answers the upgrade request; then asyncio calls the rest."""
 
     __slots__ = (
         "_aborting",
@@ -40,6 +53,7 @@ class Socket(asyncio.Protocol):
         "_closing",
         "_everyone",
         "_gateway",
+        "_held",
         "_message",
         "_moved",
         "_paused",
@@ -59,7 +73,14 @@ class Socket(asyncio.Protocol):
         "queued_events",
     )
 
-    def __init__(self, gateway: "Gateway", peer: origins.Peer, ticket: Ticket, everyone: set[Any]) -> None:
+    def __init__(
+        self,
+        gateway: "Gateway",
+        peer: origins.Peer,
+        ticket: Ticket,
+        everyone: set[Any],
+        above: "Callable[[Gateway, Socket, origins.Peer], Above]" = Connection,
+    ) -> None:
         self._gateway = gateway
         self._everyone = everyone  # who is told that the server stops
         everyone.add(self)
@@ -76,6 +97,7 @@ class Socket(asyncio.Protocol):
         self.queued_events = 0
         self._paused = False
         self._reading = True
+        self._held = False
         self._closing = False
         self._aborting: asyncio.TimerHandle | None = None
         self._moved = 0.0  # when the peer was last seen to take something
@@ -83,13 +105,16 @@ class Socket(asyncio.Protocol):
         self._pings: list[float] | None = None
         self.behind = False
         self.full = False
-        self.connection = Connection(gateway, self, peer)
+        self.connection: Above = above(gateway, self, peer)
         ticket.leave = self._leave
 
-    def accept(self, transport: asyncio.Transport, path: str, headers: origins.Headers) -> bool:
-        """Answers the upgrade; whether it was one that can be answered with 101."""
+    def accept(
+        self, transport: asyncio.Transport, path: str, headers: origins.Headers, told: Mapping[str, str] | None = None
+    ) -> bool:
+        """Answers the upgrade, with the headers `told` too; whether it was one that can be answered with 101."""
         fields = Headers([(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers])
         response = self._wire.accept(Request(path, fields))
+        response.headers.update(told or {})
         transport.write(response.serialize())
         if response.status_code != 101:
             self._lost()
@@ -137,14 +162,14 @@ class Socket(asyncio.Protocol):
 
     def _read(self) -> None:
         """Takes what has come, until answers to it wait: the rest is taken when they have left."""
-        while self._unread and self._reading and not self._closing:
+        while self._unread and self._reading and not self._held and not self._closing:
             frame = self._unread.popleft()
             if isinstance(frame, Frame):
                 self._received(frame)
 
     def _received(self, frame: Frame) -> None:
         kind = frame.opcode
-        if kind is Opcode.TEXT or kind is Opcode.BINARY:
+        if kind is Opcode.TEXT or (kind is Opcode.BINARY and self.connection.binary):
             if frame.fin:
                 self.connection.received(bytes(frame.data))
             else:
@@ -236,10 +261,29 @@ class Socket(asyncio.Protocol):
             self._queue = None
             if not self._reading:
                 self._reading = True
-                self._transport.resume_reading()
-                self._read()
+                self._go_on()
             if self._closing:
                 self._transport.close()
+            else:
+                self.connection.drained()
+
+    def hold(self, held: bool) -> None:
+        """Whether nothing more is read, as what was read is not taken."""
+        self._held = held
+        if held:
+            self._transport.pause_reading()
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if self._reading and not self._held:
+            self._transport.resume_reading()
+            self._read()
+
+    @property
+    def queued(self) -> int:
+        """Bytes of answers that wait here."""
+        return self._queued_answers
 
     def _weigh(self) -> None:
         limits = self._gateway.limits
@@ -259,9 +303,9 @@ class Socket(asyncio.Protocol):
 
     # ── hello and the end ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def opened(self) -> None:
+    def opened(self, most: int | None = None) -> None:
         """Hello has been earned: the socket leaves the lobby, larger messages are read."""
-        self._wire.max_message_size = self._gateway.limits.frame_bytes
+        self._wire.max_message_size = most or self._gateway.limits.frame_bytes
         self._leave_lobby()
 
     def close(self, code: int, reason: str) -> None:

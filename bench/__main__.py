@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import connector, gateway, sessions, start, stores, supervisor, turns
+from bench import connector, gateway, http, page, sessions, start, stores, supervisor, turns
 from bench.harness import Bench, Figure, model_server
 
 GROUPS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
@@ -27,6 +27,8 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "connector": connector.connector,
     "supervisor": supervisor.supervisor,
     "gateway": gateway.gateway,
+    "http": http.http,
+    "page": page.page,
 }
 
 

@@ -1,7 +1,20 @@
 """The table of methods: what is served, to whom, by which function. What is not here is unknown."""
 
 from ars_gateway.call import NODE, Method
-from ars_gateway.methods import agent, approvals, chat, config, devices, health, later, logs, presence, sessions, usage
+from ars_gateway.methods import (
+    agent,
+    approvals,
+    chat,
+    config,
+    devices,
+    health,
+    later,
+    logs,
+    page,
+    presence,
+    sessions,
+    usage,
+)
 from ars_gateway.methods.resume import resume
 from ars_gateway.scopes import ADMIN, PAIRING, READ, WRITE
 
@@ -34,6 +47,7 @@ _ROWS = [
     *sessions.METHODS,
     *usage.METHODS,
     *approvals.METHODS,
+    *page.METHODS,
     # of a later time: their scopes hold already
     *_later(
         READ,

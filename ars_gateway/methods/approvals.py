@@ -1,10 +1,12 @@
-"""exec.approval.*: questions that wait for a person; _ars.elicitation.resolve: forms that do."""
+"""exec.approval.*: questions that wait for a person; _ars.approval.choose: an answer that no decision says;
+_ars.elicitation.resolve: forms that wait."""
 
+from collections.abc import Callable
 from typing import Any
 
 from ars_gateway.approvals import Refused, Unknown, plain
 from ars_gateway.call import Call, Json, Method
-from ars_gateway.errors import invalid
+from ars_gateway.errors import MethodError, invalid
 from ars_gateway.scopes import APPROVALS, WRITE
 
 _FIELDS = ("command", "cwd", "host", "security", "ask", "agentId", "resolvedPath", "sessionKey")
@@ -19,7 +21,7 @@ async def exec_approval_request(call: Call, params: Json) -> Json:
             call.caller.principal,
             request,
             id=params.get("id"),
-            asker=call.caller.conn_id,
+            asker=call.caller.who,
             seconds=None if limit is None else limit / 1000,
         )
     except Refused as why:
@@ -29,16 +31,24 @@ async def exec_approval_request(call: Call, params: Json) -> Json:
 
 def exec_approval_resolve(call: Call, params: Json) -> Json:
     """Decides what is asked; the first decision counts, and who comes late is told which that was."""
-    caller = call.caller
+    return _answered(call, call.gateway.talks.approvals.resolve, params["id"], params["decision"])
+
+
+def approval_choose(call: Call, params: Json) -> Json:
+    """Picks one of the options that an agent offers, by its id: also where several are of one kind."""
+    question, option = params.get("id"), params.get("optionId")
+    if not isinstance(question, str) or not isinstance(option, str):
+        raise invalid("invalid _ars.approval.choose params: id and optionId are needed")
+    return _answered(call, call.gateway.talks.approvals.choose, question, option)
+
+
+def _answered(call: Call, answer: Callable[..., None], id: str, what: str) -> Json:
     try:
-        call.gateway.talks.approvals.resolve(
-            caller.principal, params["id"], params["decision"], by=_name(call), conn=caller.conn_id
-        )
+        answer(call.caller.principal, id, what, by=_name(call), who=call.caller.who)
     except Refused as why:
         raise invalid(str(why)) from None
     except Unknown as why:
-        decided = {"decision": why.decision, "resolvedBy": why.by} if why.decided else None
-        raise invalid(str(why), decided) from None
+        raise _unknown(why, "decision") from None
     return {"ok": True}
 
 
@@ -48,12 +58,18 @@ def elicitation_resolve(call: Call, params: Json) -> Json:
     if not isinstance(form, str) or not isinstance(action, str) or not isinstance(content, dict | None):
         raise invalid("invalid _ars.elicitation.resolve params: id, action and perhaps content are needed")
     try:
-        call.gateway.talks.forms.resolve(call.caller.principal, form, action, content, by=_name(call))
+        forms, may_approve = call.gateway.talks.forms, call.caller.has(APPROVALS)
+        forms.resolve(call.caller.principal, form, action, content, by=_name(call), may_approve=may_approve)
     except Refused as why:
         raise invalid(str(why)) from None
-    except Unknown:
-        raise invalid("unknown elicitation id") from None
+    except Unknown as why:
+        raise _unknown(why, "action") from None
     return {"ok": True}
+
+
+def _unknown(why: Unknown, answer: str) -> MethodError:
+    """To whoever comes too late it is told what was answered."""
+    return invalid(str(why), {answer: why.decision, "resolvedBy": why.by} if why.decided else None)
 
 
 def _name(call: Call) -> str:
@@ -68,5 +84,6 @@ def _shown(value: Any) -> Any:
 METHODS = (
     Method("exec.approval.request", APPROVALS, exec_approval_request),
     Method("exec.approval.resolve", APPROVALS, exec_approval_resolve),
+    Method("_ars.approval.choose", APPROVALS, approval_choose, params=None),
     Method("_ars.elicitation.resolve", WRITE, elicitation_resolve, params=None),
 )

@@ -152,6 +152,8 @@ async def chat_inject(call: Call, params: Json) -> Json:
     call.gateway.talks.rooms.save(room)
     payload = {"runId": f"inject-{injected}", "sessionKey": params["sessionKey"], "seq": 0, "state": "final"}
     call.gateway.talks.tell("chat", {**payload, "message": message}, principal=call.caller.principal)
+    if (feed := call.gateway.talks.feeds.known(room.session_id)) is not None:
+        feed.add("", "injected", {"text": text})
     return {"ok": True, "messageId": injected}
 
 

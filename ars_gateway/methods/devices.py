@@ -114,3 +114,4 @@ def _close_sockets(call: Call, device_id: str, role: str, reason: str, but: Conn
         )
 
     call.gateway.hub.close_all(POLICY, reason, of_device)
+    call.gateway.remotes.close_of(lambda remote: remote.device_id == device_id, reason)

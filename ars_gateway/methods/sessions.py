@@ -149,7 +149,9 @@ async def sessions_reset(call: Call, params: Json) -> Json:
         if (room := talks.rooms.find(call.caller.principal, key)) is not None:
             await _end(call, room)
         # Meanwhile somebody may have deleted it.
-        talks.rooms.renew(talks.rooms.open(call.caller.principal, key, talks.workspace))
+        room = talks.rooms.open(call.caller.principal, key, talks.workspace)
+        talks.feeds.gone(room.session_id, "reset")
+        talks.rooms.renew(room)
     entry = talks.rooms.open(call.caller.principal, key, talks.workspace).entry()
     return {"ok": True, "key": key, "entry": entry}
 
@@ -166,6 +168,7 @@ async def sessions_delete(call: Call, params: Json) -> Json:
     with anyio.CancelScope(shield=True):
         await _end(call, room)
         if talks.rooms.find(call.caller.principal, key) is room:
+            talks.feeds.gone(room.session_id, "deleted")
             talks.rooms.remove(room)
             if params.get("deleteTranscript", True):
                 await talks.transcripts.forget(room)
@@ -198,9 +201,9 @@ async def sessions_compact(call: Call, params: Json) -> Json:
     if len(messages) <= most:
         return {"ok": True, "key": key, "compacted": False, "kept": len(messages)}
     with failures.as_answers():
-        compacted = await talks.agents.compact(room)
-    if not compacted:
-        return {"ok": True, "key": key, "compacted": False, "reason": "the agent has no command for it"}
+        reason = await talks.agents.compact(room)
+    if reason:
+        return {"ok": True, "key": key, "compacted": False, "kept": len(messages), "reason": reason}
     return {"ok": True, "key": key, "compacted": True, "kept": len(messages)}
 
 

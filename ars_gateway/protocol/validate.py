@@ -1,4 +1,5 @@
-"""The subset of JSON Schema that `params.json` uses, compiled to closures; errors read as ajv's, which clients know.
+"""The subset of JSON Schema that `params.json` and the OpenAPI document use, compiled to closures; errors read as
+ajv's, which clients know.
 
 A check appends what is wrong to a list: `at /limit: must be >= 1`, `at root: unexpected property 'x'`,
 `must have required property 'key'`. All errors are told, in ajv's order, each text once.
@@ -26,7 +27,7 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
 }
 # ajv tests these keywords' type with them, so that a wrong type is told once and they are not looked at.
 _BY_TYPE = {
-    "string": ("minLength", "maxLength"),
+    "string": ("minLength", "maxLength", "pattern"),
     "array": ("minItems", "maxItems", "items"),
     "object": ("required", "additionalProperties", "patternProperties", "properties"),
 }
@@ -100,6 +101,14 @@ def _const(wanted: Any) -> Check:
     return check
 
 
+def _enum(wanted: list[Any]) -> Check:
+    def check(value: Any, path: str, found: list[str]) -> None:
+        if not any(type(value) is type(one) and value == one for one in wanted):
+            found.append(_at(path, "must be equal to one of the allowed values"))
+
+    return check
+
+
 def _any_of(schemas: list[dict[str, Any]]) -> Check:
     branches = [compile_schema(schema) for schema in schemas]
 
@@ -111,6 +120,21 @@ def _any_of(schemas: list[dict[str, Any]]) -> Check:
             if len(inner) == before:
                 return
         found.extend([*inner, _at(path, "must match a schema in anyOf")])
+
+    return check
+
+
+def _one_of(schemas: list[dict[str, Any]]) -> Check:
+    branches = [compile_schema(schema) for schema in schemas]
+
+    def fits(branch: Check, value: Any, path: str) -> bool:
+        inner: list[str] = []
+        branch(value, path, inner)
+        return not inner
+
+    def check(value: Any, path: str, found: list[str]) -> None:
+        if sum(fits(branch, value, path) for branch in branches) != 1:
+            found.append(_at(path, "must match exactly one schema in oneOf"))
 
     return check
 
@@ -127,7 +151,18 @@ def _bound(minimum: bool) -> Callable[[float], Check]:
 
 
 def _string(schema: dict[str, Any]) -> Check:
-    return _length(schema.get("minLength", 0), schema.get("maxLength"), "characters")
+    size = _length(schema.get("minLength", 0), schema.get("maxLength"), "characters")
+    pattern: str | None = schema.get("pattern")
+    if pattern is None:
+        return size
+    search = re.compile(pattern).search
+
+    def check(value: Any, path: str, found: list[str]) -> None:
+        size(value, path, found)
+        if search(value) is None:
+            found.append(_at(path, f'must match pattern "{pattern}"'))
+
+    return check
 
 
 def _length(least: int, most: int | None, what: str) -> Check:
@@ -157,7 +192,9 @@ def _object(schema: dict[str, Any]) -> Check:
     required: list[str] = schema.get("required", [])
     properties = {key: compile_schema(value) for key, value in schema.get("properties", {}).items()}
     patterns = [(re.compile(key), compile_schema(it)) for key, it in schema.get("patternProperties", {}).items()]
-    closed = schema.get("additionalProperties") is False
+    more = schema.get("additionalProperties", True)
+    closed = more is False
+    other = compile_schema(more) if isinstance(more, dict) else None
 
     def check(value: Any, path: str, found: list[str]) -> None:
         found += [_at(path, f"must have required property '{key}'") for key in required if key not in value]
@@ -171,6 +208,10 @@ def _object(schema: dict[str, Any]) -> Check:
         for key, part in properties.items():
             if key in value:
                 part(value[key], f"{path}/{key}", found)
+        if other is not None:
+            for key in value.keys() - properties.keys():
+                if not any(it.search(key) for it, _ in patterns):
+                    other(value[key], f"{path}/{key}", found)
 
     return check
 
@@ -183,7 +224,9 @@ _SCALARS: dict[str, Callable[[Any], Check]] = {
     "minimum": _bound(True),
     "maximum": _bound(False),
     "const": _const,
+    "enum": _enum,
     "anyOf": _any_of,
+    "oneOf": _one_of,
 }
 _GROUPS: dict[str, Callable[[dict[str, Any]], Check]] = {"string": _string, "array": _array, "object": _object}
 _KNOWN = {"type", "description", *_SCALARS, *(word for words in _BY_TYPE.values() for word in words)}

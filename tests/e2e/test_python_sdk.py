@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import acp
 import anyio
+import httpx2
 import pytest
 from acp import schema
 
@@ -15,7 +17,12 @@ from ars_acp.models.script import Script
 from fixtures.model_server import ModelServer
 from tests.e2e.conftest import BROKEN, FIXED, git
 from tests.e2e.hands import kill
-from tests.e2e.peers import answers, checked, results, tapped
+from tests.e2e.peers import WAYS, answers, checked, reached, results
+
+# What the SDK asks of httpx this has under the same names: it is what openai brings along.
+sys.modules.setdefault("httpx", httpx2)
+from acp.http import create_http_stream  # noqa: E402
+from acp.ws import create_websocket_stream  # noqa: E402
 
 pytestmark = pytest.mark.e2e
 
@@ -126,9 +133,8 @@ class Editor(acp.Client):
 class Talk:
     """One connection of the SDK with the agent."""
 
-    def __init__(self, connection: acp.Agent, child: asyncio.subprocess.Process) -> None:
+    def __init__(self, connection: acp.Agent) -> None:
         self.connection = connection
-        self.child = child
         self.session = ""
 
     async def prompt(self, text: str) -> str:
@@ -136,18 +142,46 @@ class Talk:
         return answer.stop_reason
 
 
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> str:
+    """How the agent is reached."""
+    found: str = request.param
+    return found
+
+
+@contextlib.asynccontextmanager
+async def connected(way: str, editor: Editor, command: list[str], env: dict[str, str]) -> AsyncIterator[acp.Agent]:
+    """The SDK's connection to the agent, which it starts, or finds at an address."""
+    if way == "stdio":
+        to_nobody = {"stderr": asyncio.subprocess.DEVNULL}
+        async with acp.spawn_agent_process(
+            editor, *command, env=env, transport_kwargs=to_nobody, use_unstable_protocol=True
+        ) as (connection, child):
+            yield connection
+        assert child.returncode == 0
+        return
+    headers = {"authorization": f"Bearer {env['TOKEN']}"}
+    async with contextlib.AsyncExitStack() as open_:
+        if way == "http":
+            client = await open_.enter_async_context(httpx2.AsyncClient(timeout=None, trust_env=False))
+            transport = create_http_stream(*command, client=client, headers=headers)
+        else:
+            transport = await create_websocket_stream(*command, headers=headers)
+        connection = acp.connect_to_agent(editor, transport, use_unstable_protocol=True)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+
 @contextlib.asynccontextmanager
 async def talk(
-    editor: Editor, project: Path, env: dict[str, str], record: Path, load: str | None = None
+    way: str, editor: Editor, project: Path, env: dict[str, str], record: Path, load: str | None = None
 ) -> AsyncIterator[Talk]:
-    """The agent, started by the SDK, with a new session, or with one that is loaded."""
-    command, *arguments = tapped(record)
-    to_nobody = {"stderr": asyncio.subprocess.DEVNULL}
-    with anyio.fail_after(20):
-        async with acp.spawn_agent_process(
-            editor, command, *arguments, env=env, transport_kwargs=to_nobody, use_unstable_protocol=True
-        ) as (connection, child):
-            it = Talk(connection, child)
+    """The agent with a new session, or with one that is loaded."""
+    with anyio.fail_after(30):
+        async with reached(way, record, env) as (command, env), connected(way, editor, command, env) as connection:
+            it = Talk(connection)
             await connection.initialize(protocol_version=1, client_capabilities=CAPABILITIES)
             if load is None:
                 it.session = (await connection.new_session(cwd=str(project), mcp_servers=[])).session_id
@@ -158,15 +192,14 @@ async def talk(
 
 
 async def test_a_whole_turn_reads_writes_and_runs_the_tests(
-    model: ModelServer, project: Path, endpoint: dict[str, str], tmp_path: Path
+    way: str, model: ModelServer, project: Path, endpoint: dict[str, str], tmp_path: Path
 ):
     model.script = Script.parse(FIX)
     editor = Editor()
 
-    async with talk(editor, project, endpoint, tmp_path / "wire") as it:
+    async with talk(way, editor, project, endpoint, tmp_path / "wire") as it:
         assert await it.prompt("Fix the greeting") == "end_turn"
 
-    assert it.child.returncode == 0
     assert (project / "greet.py").read_text() == FIXED
     assert editor.text() == "Done."
     assert editor.statuses() == ["completed"] * 4
@@ -177,12 +210,12 @@ async def test_a_whole_turn_reads_writes_and_runs_the_tests(
 
 
 async def test_refused_it_changes_nothing_and_says_so(
-    model: ModelServer, project: Path, endpoint: dict[str, str], tmp_path: Path
+    way: str, model: ModelServer, project: Path, endpoint: dict[str, str], tmp_path: Path
 ):
     model.script = Script.parse(FIX)
     editor = Editor("reject_once")
 
-    async with talk(editor, project, endpoint, tmp_path / "wire") as it:
+    async with talk(way, editor, project, endpoint, tmp_path / "wire") as it:
         assert await it.prompt("Fix the greeting") == "end_turn"
 
     assert git(project, "status", "--short") == ""
@@ -202,12 +235,12 @@ def _terminal_is_shown(update: Any) -> bool:
 
 @pytest.mark.parametrize("moment", [_call_begins, _terminal_is_shown])
 async def test_cancel_while_a_command_runs_ends_the_command_and_the_turn(
-    moment: Callable[[Any], bool], model: ModelServer, project: Path, endpoint: dict[str, str], tmp_path: Path
+    way: str, moment: Callable[[Any], bool], model: ModelServer, project: Path, endpoint: dict[str, str], tmp_path: Path
 ):
     model.script = Script.parse('=== turn\ncall run_command {"argv": ["sleep", "60"]}\n=== turn\nsay: Next.')
     editor = Editor()
 
-    async with talk(editor, project, endpoint, tmp_path / "wire") as it:
+    async with talk(way, editor, project, endpoint, tmp_path / "wire") as it:
         async with anyio.create_task_group() as tasks:
 
             async def cancel() -> None:
@@ -226,14 +259,14 @@ async def test_cancel_while_a_command_runs_ends_the_command_and_the_turn(
 
 
 async def test_a_form_is_shown_and_its_answer_reaches_the_model(
-    model: ModelServer, project: Path, endpoint: dict[str, str], tmp_path: Path
+    way: str, model: ModelServer, project: Path, endpoint: dict[str, str], tmp_path: Path
 ):
     model.script = Script.parse(
         '=== turn\ncall prompt_user {"question": "Who?", "choices": ["Ada", "Bob"]}\n--- step\nsay: I greet them.'
     )
     editor = Editor()
 
-    async with talk(editor, project, endpoint, tmp_path / "wire") as it:
+    async with talk(way, editor, project, endpoint, tmp_path / "wire") as it:
         assert await it.prompt("Ask me") == "end_turn"
 
     assert [list(form.requested_schema.properties) for form in editor.forms] == [["answer"]]
@@ -242,15 +275,15 @@ async def test_a_form_is_shown_and_its_answer_reaches_the_model(
 
 
 async def test_a_loaded_session_is_shown_again_and_goes_on(
-    model: ModelServer, project: Path, endpoint: dict[str, str], tmp_path: Path
+    way: str, model: ModelServer, project: Path, endpoint: dict[str, str], tmp_path: Path
 ):
     model.script = Script.parse(f"{FIX}=== turn\nsay: Again.")
-    async with talk(Editor(), project, endpoint, tmp_path / "wire") as it:
+    async with talk(way, Editor(), project, endpoint, tmp_path / "wire") as it:
         await it.prompt("Fix the greeting")
         session = it.session
 
     editor = Editor()
-    async with talk(editor, project, endpoint, tmp_path / "again", load=session) as it:
+    async with talk(way, editor, project, endpoint, tmp_path / "again", load=session) as it:
         kinds = [update.session_update for update in editor.updates]
         assert await it.prompt("And now?") == "end_turn"
         listed = await it.connection.list_sessions(cwd=str(project))

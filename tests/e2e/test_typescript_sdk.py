@@ -10,7 +10,7 @@ import pytest
 from ars_acp.models.script import Script
 from fixtures.model_server import ModelServer
 from tests.e2e.conftest import FIXED, git
-from tests.e2e.peers import checked, methods, results, run, tapped
+from tests.e2e.peers import WAYS, checked, methods, reached, results, run
 
 pytestmark = pytest.mark.e2e
 
@@ -81,13 +81,15 @@ def of_replay(update: dict[str, Any]) -> tuple[str, str]:
     return update["sessionUpdate"], content["text"] if isinstance(content, dict) else update.get("status", "")
 
 
+@pytest.mark.parametrize("way", WAYS)
 async def test_two_connections_do_all_that_there_is(
-    node: str, model: ModelServer, project: Path, endpoint: dict[str, str], tmp_path: Path
+    way: str, node: str, model: ModelServer, project: Path, endpoint: dict[str, str], tmp_path: Path
 ):
     model.script = Script.parse(WORK)
     record = tmp_path / "wire.jsonl"
 
-    ran = await run(node, str(NODE / "client.mjs"), *tapped(record), cwd=project, env=endpoint, seconds=60)
+    async with reached(way, record, endpoint) as (command, env):
+        ran = await run(node, str(NODE / "client.mjs"), *command, cwd=project, env=env, seconds=60)
 
     assert ran.code == 0, ran.err
     told = Told(ran.out)

@@ -22,7 +22,7 @@ PING, CLOSE, TEXT, BINARY, CONTINUE = 9, 8, 1, 2, 0
 @pytest.mark.faults("F6")
 async def test_frames_that_no_client_sends_end_as_they_should(start, record):
     held: dict[str, bool] = {}
-    limits = Limits(handshake_seconds=0.3)
+    limits = Limits(handshake_seconds=1)
     async with start(limits) as running:
         port = running.addresses.port
 

@@ -22,7 +22,7 @@ def resident() -> int:
 
 
 @pytest.mark.faults("F1")
-async def test_a_client_that_is_cut_off_at_random_misses_nothing(start, record, count):
+async def test_a_client_that_is_cut_off_at_random_misses_nothing(start, record, count, at_most):
     cuts, events = count(1000, 60), count(10_000, 600)
     seen: list[int] = []
     replays: list[float] = []
@@ -71,7 +71,7 @@ async def test_a_client_that_is_cut_off_at_random_misses_nothing(start, record, 
     measured = (
         f"{done} cuts, {events} events: {lost} lost, {seen != sorted(seen)} reordered, replay p99 {slowest:.3f} s"
     )
-    record("F1", "0 lost, 0 reordered, replay < 0.2 s", measured, seen == list(range(events)) and slowest < 2)
+    record("F1", "0 lost, 0 reordered, replay < 0.2 s", measured, seen == list(range(events)) and slowest < at_most(2))
 
 
 @pytest.mark.faults("F2")
@@ -104,7 +104,7 @@ async def test_an_outage_that_was_too_long_is_never_silent(start, record, count)
 
 
 @pytest.mark.faults("F4")
-async def test_a_client_that_does_not_read_costs_the_others_nothing(start, record, count):
+async def test_a_client_that_does_not_read_costs_the_others_nothing(start, record, count, at_most):
     text = "x" * 20_000
     async with start() as running:
         slow = await (await opened(running.addresses.port)).connect(TOKEN)
@@ -126,7 +126,7 @@ async def test_a_client_that_does_not_read_costs_the_others_nothing(start, recor
         quick.abort()
     p99 = sorted(took)[len(took) * 99 // 100] * 1000
     measured = f"closed {code} {slow.reason!r}, memory +{worst / 1024:.1f} MiB, others p99 {p99:.1f} ms"
-    held = (code, slow.reason) == (1008, "slow consumer") and worst < 20 * 1024 and p99 < 250
+    held = (code, slow.reason) == (1008, "slow consumer") and worst < 20 * 1024 and p99 < at_most(250)
     record("F4", "1008 slow consumer, memory +<= 20 MiB, others p99 < 50 ms", measured, held)
 
 

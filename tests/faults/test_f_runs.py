@@ -153,7 +153,7 @@ async def test_each_run_is_settled_once_when_the_gateway_is_restarted(record, co
         ("it ends at once", shlex.join([sys.executable, "-c", "raise SystemExit(3)"])),
     ],
 )
-async def test_an_agent_that_cannot_be_reached_is_told_within_a_second(start, record, what, command):
+async def test_an_agent_that_cannot_be_reached_is_told_within_a_second(start, record, what, command, at_most):
     async with start(agent=command) as gateway, gateway.client() as one:
         times = []
         for number in range(3):
@@ -166,7 +166,7 @@ async def test_an_agent_that_cannot_be_reached_is_told_within_a_second(start, re
             assert (error["code"], error["retryable"]) == ("UNAVAILABLE", True)
             assert error["retryAfterMs"] > 0
         degraded = (await one.request("health", {}))["degraded"]
-    held = max(times) <= 1.5 and degraded is True
+    held = max(times) <= at_most(1.5) and degraded is True
     record(f"F10 {what}", "UNAVAILABLE, retryable, in ≤ 1 s; degraded", f"{max(times):.2f} s; {degraded}", held)
 
 
@@ -181,21 +181,22 @@ async def test_of_two_answers_and_the_end_of_the_time_one_counts(record, count):
     decided: dict[str, list[str | None]] = {}
     approvals = Approvals(lambda event, payload, principal: told.update([f"{event} {payload['id']}"]))
 
-    async def answer(id: str, by: str, after: float) -> None:
-        with anyio.move_on_after(after):
-            await anyio.Event().wait()
+    async def answer(id: str, by: str, at: float) -> None:
+        await anyio.sleep_until(at)
         try:
-            approvals.resolve("owner", id, "allow-once" if by == "a" else "deny", by=by, conn=by)
+            approvals.resolve("owner", id, "allow-once" if by == "a" else "deny", by=by, who=by)
         except Unknown:
             return
         decided[id].append(by)
 
     async def trial(id: str) -> None:
         decided[id] = []
+        # All three of one clock, so that their order is theirs however slow the machine is.
+        first, second, end = (anyio.current_time() + chance.uniform(0.05, 0.1) for _ in range(3))
         async with anyio.create_task_group() as tasks:
-            for by in ("a", "b"):
-                tasks.start_soon(answer, id, by, chance.uniform(0.01, 0.02))
-            question = await approvals.ask("owner", {}, id=id, seconds=chance.uniform(0.01, 0.02))
+            tasks.start_soon(answer, id, "a", first)
+            tasks.start_soon(answer, id, "b", second)
+            question = await approvals.ask("owner", {}, id=id, seconds=end - anyio.current_time())
         if question.decision is None:
             decided[id].append(None)
         assert question.by == (decided[id][0] if decided[id] else None)

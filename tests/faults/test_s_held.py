@@ -24,7 +24,7 @@ class Agent:
 
     def __init__(self, client: Client, root: Path) -> None:
         self.client = client
-        client.add("s", Workspace([str(root)]), lambda update, raw: None)
+        self.hands = client.add("s", Workspace([str(root)]), lambda update, raw: None)
 
     async def asks(self, row: methods.Request[Any, Any], **params: Any) -> Any:
         call = Call(1, row.name, params)
@@ -65,13 +65,13 @@ async def test_no_answer_a_cancel_and_a_late_answer_do_nothing(tmp_path: Path, r
             tasks.start_soon(write_if_allowed, agent, root)
             await asked.wait()
             if number % 3 == 1:
-                agent.client.cancel("s")
+                agent.hands.cancel()
                 answered.set()
             elif number % 3 == 2:
                 tasks.cancel_scope.cancel()  # the connection is gone
         answered.set()
         done += len(list(root.iterdir()))
-        await agent.client.remove("s")
+        await agent.client.remove("s", agent.hands)
     measured = f"{done} executions in {rounds} questions left open, cancelled or cut"
     record("S3", "time-out, cancel, disconnect while asking: 0 executions", measured, done == 0)
 
@@ -120,13 +120,13 @@ async def test_a_rule_for_one_command_lets_no_other_through(tmp_path: Path, reco
     for text in BYPASSES:
         for raw in ({"command": text}, {"argv": text.split(" ")}, {"command": "whoami", "args": [text]}):
             through += await agent.permission(kind="execute", rawInput=raw) != "reject_once"
-        agent.client.end_turn("s")
+        agent.hands.end_turn()
         program, *args = text.split(" ")
         through += not await agent.refused(methods.TERMINAL_CREATE, command=program, args=args)
     for env in ([{"name": "PATH", "value": str(tmp_path)}], [{"name": "X", "value": "y"}]):
         through += not await agent.refused(methods.TERMINAL_CREATE, command="whoami", args=[], env=env)
     through += not await agent.refused(methods.TERMINAL_CREATE, command="whoami", args=[], cwd=str(tmp_path.parent))
-    await agent.client.remove("s")
+    await agent.client.remove("s", agent.hands)
     measured = f"{through} let through of {len(BYPASSES)} strings in 4 forms each, 2 environments, another directory"
     record("S4", "60 bypass strings: 0 auto-approved", measured, through == 0 and len(BYPASSES) >= 60)
 
@@ -165,7 +165,7 @@ async def test_no_leash_is_written_without_a_person(tmp_path: Path, record: Any)
             silent += await agent.permission(kind="edit", rawInput={"path": path}) != "reject_once"
             silent += await agent.permission(kind="edit", content=[build.diff(path, None, "x")]) != "reject_once"
             silent += not await agent.refused(methods.TERMINAL_CREATE, command="rm", args=["--", path])
-        await agent.client.remove("s")
+        await agent.client.remove("s", agent.hands)
     measured = f"{silent} silent of {len(LEASHES)} paths, 4 ways, 3 policies; {len(list(tmp_path.iterdir()))} files"
     record("S8", "30 paths: 0 silent", measured, silent == 0 and len(LEASHES) >= 30 and not list(tmp_path.iterdir()))
 
@@ -190,7 +190,7 @@ async def test_a_command_gets_the_words_that_were_asked_for(tmp_path: Path, reco
         differ += json.loads(output) != words
     lines = ("id; id", "a\nb", "a\0b", "")
     ran = [text for text in lines if not await agent.refused(methods.TERMINAL_CREATE, command=text, args=[])]
-    await agent.client.remove("s")
+    await agent.client.remove("s", agent.hands)
     files = len(list(tmp_path.iterdir()))
     held = not differ and not ran and not files
     measured = f"{differ} of {len(asked)} differ, {len(ran)} of {len(lines)} lines run, {files} files"
@@ -218,5 +218,5 @@ async def test_no_command_runs_outside_the_roots(tmp_path: Path, record: Any) ->
     ]
     ran = [place for place in outside if not await agent.refused(methods.TERMINAL_CREATE, command="true", cwd=place)]
     assert not await agent.refused(methods.TERMINAL_CREATE, command="true", cwd=f"{root}/inside")
-    await agent.client.remove("s")
+    await agent.client.remove("s", agent.hands)
     record("S10", "a terminal's cwd: 0 outside the roots", f"{len(ran)} of {len(outside)} ran {ran}", ran == [])

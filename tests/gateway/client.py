@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from tests.gateway.wire import check_frame
 
 Json = dict[str, Any]
-WITHIN = 5.0
+WITHIN = 20.0
 
 
 class Refusal(Exception):

@@ -82,11 +82,16 @@ def starter(state: Path) -> Start:
 
     @asynccontextmanager
     async def begin(
-        limits: Limits = LIMITS, methods: Any = None, clock: Any = None, wall: Any = None, **chosen: Any
+        limits: Limits = LIMITS,
+        methods: Any = None,
+        clock: Any = None,
+        wall: Any = None,
+        log: Told | None = None,
+        **chosen: Any,
     ) -> Any:
         state.mkdir(mode=0o700, exist_ok=True)
         settings = Settings(**({"state_dir": state, "secret": TOKEN, "port": 0} | chosen))
-        log = Told()
+        log = Told() if log is None else log
         # As `anyio.run` does it: what a socket's callback starts is started in asyncio, though no task runs then.
         sniffio.current_async_library_cvar.set("asyncio")
         clocks = {name: it for name, it in (("clock", clock), ("wall", wall)) if it is not None}
@@ -155,17 +160,17 @@ async def program(state: Path, *args: str, env: dict[str, str] | None = None) ->
     command = [GATEWAY, "--port", "0", "--state-dir", str(state), "--log-file", str(log), *args]
     async with await anyio.open_process(command, env=given, stderr=None) as process:
         assert process.stdout is not None
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             said = b""
             while not said.endswith(b"\n"):
                 said += await process.stdout.receive()
         try:
             yield Program(process, said.decode(), state, log)
         finally:
-            with anyio.move_on_after(10, shield=True) as late:
+            with anyio.move_on_after(20, shield=True) as late:
                 with contextlib.suppress(ProcessLookupError):
                     process.terminate()
                 await process.wait()
             if late.cancelled_caught:
                 process.kill()
-                raise AssertionError("the gateway did not end within 10 s of SIGTERM")
+                raise AssertionError("the gateway did not end within 20 s of SIGTERM")

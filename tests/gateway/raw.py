@@ -40,7 +40,7 @@ class Raw:
     def write(self, data: bytes) -> None:
         self.writer.write(data)
 
-    async def read(self, within: float = 10) -> bytes | None:
+    async def read(self, within: float = 20) -> bytes | None:
         """The next text frame's payload."""
         with anyio.fail_after(within):
             try:
@@ -62,7 +62,7 @@ class Raw:
         self.writer.close()
         return None
 
-    async def ended(self, within: float = 10) -> int | None:
+    async def ended(self, within: float = 20) -> int | None:
         """Reads to the end; the close code."""
         while await self.read(within) is not None:
             pass
@@ -113,7 +113,7 @@ async def asked(port: int, request: bytes, unix: str | None = None) -> tuple[int
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request)
     try:
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             head = await reader.readuntil(b"\r\n\r\n")
             status = int(head.split()[1])
             size = re.search(rb"(?i)content-length: (\d+)", head)

@@ -37,7 +37,7 @@ def said(client: Client, run: str, state: str) -> list[Json]:
     return [it for it in told if it["runId"] == run and it["state"] == state]
 
 
-async def last(client: Client, run: str, state: str = "final", within: float = 15) -> Json:
+async def last(client: Client, run: str, state: str = "final", within: float = 20) -> Json:
     """The payload of the chat event with which a run ends like that."""
     found: list[Json] = await client.until(lambda: said(client, run, state), within)
     return found[-1]
@@ -46,7 +46,7 @@ async def last(client: Client, run: str, state: str = "final", within: float = 1
 async def send(client: Client, run: str, text: str = "hi", key: str = "main", **more: object) -> Json:
     """chat.send, and its answer."""
     params = {"sessionKey": key, "message": text, "idempotencyKey": run, **more}
-    answer: Json = await client.request("chat.send", params, within=15)
+    answer: Json = await client.request("chat.send", params)
     return answer
 
 

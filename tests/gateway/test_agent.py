@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ars_gateway.agents import MOST_OPEN
 from tests.gateway.client import Refusal
 from tests.gateway.conftest import Start
 from tests.gateway.talking import last, mock, send
@@ -19,7 +20,7 @@ async def test_a_run_is_answered_twice_under_one_id(start: Start, tmp_path: Path
         waiting = await one.begin("agent.wait", {"runId": "k1"})
         accepted = await one.answer(request)
         assert (accepted["runId"], accepted["status"]) == ("k1", "accepted")
-        done = await one.answer(request, 2, within=15)
+        done = await one.answer(request, 2)
         assert (done["status"], done["summary"]) == ("ok", "completed")
         assert done["result"]["payloads"] == [{"text": "Hello there", "mediaUrl": None}]
         listed = await one.request("sessions.list", {"spawnedBy": "agent:main:main", "label": "A job"})
@@ -36,7 +37,7 @@ async def test_whoever_sends_the_same_key_while_it_runs_gets_both_answers_too(st
         asked = {"message": "hi", "sessionKey": "main", "idempotencyKey": "k1"}
         async with gateway.client() as one, gateway.client() as other:
             requests = [(client, await client.begin("agent", asked)) for client in (one, other)]
-            answers = [await client.answer(request, 2, within=15) for client, request in requests]
+            answers = [await client.answer(request, 2) for client, request in requests]
             assert answers[0] == answers[1]
 
 
@@ -48,7 +49,7 @@ async def test_a_run_that_nobody_knows_is_waited_for_and_may_still_come(start: S
         }
         waiting = await one.begin("agent.wait", {"runId": "later"})
         await send(one, "later")
-        assert (await one.answer(waiting, within=15))["status"] == "ok"
+        assert (await one.answer(waiting))["status"] == "ok"
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ async def test_a_failed_run_is_refused_the_second_time_and_ever_after(start: Sta
         asked = {"message": "hi", "agentId": "main", "idempotencyKey": "k1"}
         request = await one.begin("agent", asked)
         with pytest.raises(Refusal, match="overloaded") as refused:
-            await one.answer(request, 2, within=15)
+            await one.answer(request, 2)
         assert refused.value.payload["status"] == "error"
         with pytest.raises(Refusal, match="overloaded"):
             await one.request("agent", asked)
@@ -111,7 +112,7 @@ async def test_instructions_go_to_the_agent_and_into_no_history(start: Start, tm
     async with start(agent=mock(tmp_path, "=== turn repeat\nsay: $told\n")) as gateway, gateway.client() as one:
         asked = {"message": "hi", "to": "+1", "idempotencyKey": "k1", "extraSystemPrompt": "Be brief."}
         request = await one.begin("agent", asked)
-        done = await one.answer(request, 2, within=15)
+        done = await one.answer(request, 2)
         assert "Be brief." in done["result"]["payloads"][0]["text"]
         messages = (await one.request("chat.history", {"sessionKey": "main"}))["messages"]
         assert messages[0]["content"] == [{"type": "text", "text": "hi"}]
@@ -128,3 +129,14 @@ async def test_agents_are_listed_and_have_names(start: Start, tmp_path: Path):
         assert await one.request("agent.identity.get", {"sessionKey": "agent:main:x"}) == told
         with pytest.raises(Refusal, match="unknown agent id"):
             await one.request("agent.identity.get", {"agentId": "nobody"})
+
+
+async def test_more_sessions_at_once_than_are_kept_open_do_not_take_each_others_away(start: Start, tmp_path: Path):
+    script = "=== turn repeat\nsay: one\nwait 0.2\nsay: two\n"
+    async with start(agent=mock(tmp_path, script)) as gateway, gateway.client() as one:
+        for turn in range(2):
+            for number in range(MOST_OPEN + 16):
+                await send(one, f"k{turn}-{number}", key=f"s{number}")
+            for number in range(MOST_OPEN + 16):
+                told = await one.request("agent.wait", {"runId": f"k{turn}-{number}"}, within=60)
+                assert told["status"] == "ok", told

@@ -1,5 +1,8 @@
 """Questions that wait for a person: who sees them, who may answer, and that the first answer counts."""
 
+import json
+import shlex
+import sys
 from pathlib import Path
 
 import anyio
@@ -7,12 +10,19 @@ import anyio.lowlevel
 import pytest
 
 from ars_gateway.approvals import plain
-from tests.gateway.client import Client, Json, Refusal
+from tests.gateway.client import Client, Device, Json, Refusal
 from tests.gateway.conftest import Running, Start
 from tests.gateway.talking import GUEST, admit_guest, last, mock, said, send, text_of
 
 ADMIN, APPROVALS, READ, WRITE = "operator.admin", "operator.approvals", "operator.read", "operator.write"
 REQUESTED, RESOLVED = "exec.approval.requested", "exec.approval.resolved"
+OBEYS = shlex.join([sys.executable, "-S", str(Path(__file__).parents[2] / "fixtures" / "agents" / "asks.py")])
+OFFERED = (("here", "allow_always"), ("all", "allow_always"), ("once", "allow_once"), ("never", "reject_always"))
+SEVERAL: Json = {
+    "sessionId": "$session",
+    "toolCall": {"toolCallId": "c"},
+    "options": [{"optionId": id, "name": f"As {id}", "kind": kind} for id, kind in OFFERED],
+}
 ASKS = '=== turn repeat\nask edit "Change\\u202e things?"\nsay: It was $result.\n'
 NAMED = {"id": "test", "version": "1.0.0", "platform": "linux", "mode": "test", "displayName": "Approver"}
 
@@ -23,6 +33,21 @@ async def decide(client: Client, id: str, decision: str = "allow-once") -> Json:
 
 
 # ── asked by clients ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_device_does_not_decide_what_it_asks_over_another_connection(running: Running):
+    device = Device()
+    async with (
+        running.client(ADMIN, device=device) as asker,
+        running.client(ADMIN, device=device) as itself,
+        running.client(ADMIN, client=NAMED) as other,
+    ):
+        request = await asker.begin("exec.approval.request", {"id": "appr-1", "command": "ls", "timeoutMs": 20000})
+        await itself.event(REQUESTED)
+        with pytest.raises(Refusal, match="cannot resolve it"):
+            await decide(itself, "appr-1")
+        assert await decide(other, "appr-1") == {"ok": True}
+        assert (await asker.answer(request))["decision"] == "allow-once"
 
 
 async def test_a_request_waits_until_somebody_else_decides(running: Running):
@@ -78,7 +103,7 @@ async def test_an_agents_question_is_decided_by_whoever_answers_first(
         gateway.client(APPROVALS) as other,
     ):
         await send(owner, "k1", key="Main")
-        shown = (await approver.event(REQUESTED, within=15))["payload"]
+        shown = (await approver.event(REQUESTED))["payload"]
         request = shown["request"]
         assert (request["agentId"], request["sessionKey"], request["_ars"]["runId"]) == ("main", "Main", "k1")
         assert request["command"] == "Change\\u202e things?"
@@ -94,16 +119,41 @@ async def test_the_owner_of_a_run_may_answer_its_questions_and_always_is_only_wh
 ):
     async with start(agent=mock(tmp_path, ASKS)) as gateway, gateway.client() as owner:
         await send(owner, "k1")
-        shown = (await owner.event(REQUESTED, within=15))["payload"]
+        shown = (await owner.event(REQUESTED))["payload"]
+        offered = shown["request"]["_ars"]["options"]
+        assert [it["decision"] for it in offered] == ["allow-once", "deny"]
+        assert all(it["name"] for it in offered)
         # This agent offers once and never: always is once.
         await decide(owner, shown["id"], "allow-always")
         assert text_of(await last(owner, "k1")) == "It was granted."
 
 
+async def test_any_option_that_an_agent_offers_can_be_picked_also_where_several_are_of_one_kind(
+    start: Start,
+):
+    async with start(agent=OBEYS) as gateway, gateway.client() as owner:
+        asks = json.dumps([["ask", "session/request_permission", SEVERAL]])
+        for number, (option, decision) in enumerate((("here", "allow-always"), ("never", "deny")), 1):
+            await send(owner, f"k{number}", asks)
+            shown = (await owner.event(REQUESTED, number, within=15))["payload"]
+            offered = shown["request"]["_ars"]["options"]
+            assert [(it["optionId"], it.get("decision")) for it in offered] == [
+                *(("here", None), ("all", None), ("once", "allow-once"), ("never", None)),
+            ]
+            for wrong, why in (({"optionId": "none"}, "no such option"), ({}, "invalid _ars.approval.choose params")):
+                with pytest.raises(Refusal, match=why):
+                    await owner.request("_ars.approval.choose", {"id": shown["id"], **wrong})
+            await owner.request("_ars.approval.choose", {"id": shown["id"], "optionId": option})
+            resolved = (await owner.event(RESOLVED, number))["payload"]
+            assert (resolved["decision"], resolved["_ars"]) == (decision, {"optionId": option})
+            picked = {"outcome": {"outcome": "selected", "optionId": option}}
+            assert json.loads(text_of(await last(owner, f"k{number}"))) == [picked]
+
+
 async def test_a_client_that_comes_late_is_told_what_waits_and_what_was_decided(start: Start, tmp_path: Path):
     async with start(agent=mock(tmp_path, ASKS)) as gateway, gateway.client() as owner:
         await send(owner, "k1")
-        first = (await owner.event(REQUESTED, within=15))["payload"]
+        first = (await owner.event(REQUESTED))["payload"]
         async with gateway.client(APPROVALS) as late:
             assert (await late.event(REQUESTED))["payload"] == first
             # It decides and is gone, before it has heard of its success.
@@ -119,7 +169,7 @@ async def test_a_client_that_comes_late_is_told_what_waits_and_what_was_decided(
 async def test_an_aborted_runs_question_can_not_be_answered_any_more(start: Start, tmp_path: Path):
     async with start(agent=mock(tmp_path, ASKS)) as gateway, gateway.client() as owner:
         await send(owner, "k1")
-        shown = (await owner.event(REQUESTED, within=15))["payload"]
+        shown = (await owner.event(REQUESTED))["payload"]
         await owner.request("chat.abort", {"sessionKey": "main"})
         resolved = (await owner.event(RESOLVED))["payload"]
         assert (resolved["id"], resolved["decision"], resolved["resolvedBy"]) == (shown["id"], None, None)
@@ -132,7 +182,7 @@ async def test_nobody_else_sees_or_answers_a_persons_questions(start: Start, tmp
         admit_guest(gateway)
         async with gateway.client() as owner, gateway.client(token=GUEST) as guest:
             await send(owner, "k1")
-            shown = (await owner.event(REQUESTED, within=15))["payload"]
+            shown = (await owner.event(REQUESTED))["payload"]
             with pytest.raises(Refusal, match="unknown approval id"):
                 await decide(guest, shown["id"])
             assert not guest.named(REQUESTED)
@@ -148,30 +198,43 @@ async def test_a_question_that_nobody_answers_is_refused_in_time(start: Start, t
 
 # ── forms ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-FORM = (
-    'call elicitation/create {"sessionId": "$session", "mode": "form", "message": "How many?", "requestedSchema": '
-    '{"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}}'
-)
-
 
 async def test_forms_are_offered_to_agents_only_while_somebody_can_show_them(start: Start, tmp_path: Path):
     async with start(agent=mock(tmp_path, "=== turn repeat\nsay: ok\n")) as gateway, gateway.client() as one:
-        agents = gateway.gateway.talks.agents
+
+        def reached(state: str) -> int:
+            return sum(it["state"] == state for it in gateway.log.named("agent.state"))
+
         await send(one, "k1")
         await last(one, "k1")
+        assert reached("starting") == 1
         async with gateway.client(caps=["elicitation"]):
             await send(one, "k2")
             await last(one, "k2")
-            assert agents.told_forms() == {"main": {False, True}}
-        agents.retire_seconds = 0
+            assert reached("starting") == 2
+        gateway.gateway.talks.agents.retire_seconds = 0
         await send(one, "k3")
         await last(one, "k3")
         assert len(said(one, "k3", "final")) == 1
-        with anyio.fail_after(10):
-            while agents.told_forms() != {"main": {False}}:
+        with anyio.fail_after(20):
+            while reached("stopped") != 1:
                 await anyio.lowlevel.checkpoint()
         history = await one.request("chat.history", {"sessionKey": "main"})
         assert [it["content"][0]["text"] for it in history["messages"]] == ["hi", "ok"] * 3
+
+
+async def test_an_address_of_the_web_is_asked_about_and_any_other_is_declined_at_once(start: Start):
+    async with start(agent=OBEYS) as gateway, gateway.client(caps=["elicitation"]) as one:
+        link = {"sessionId": "$session", "mode": "url", "message": "Sign in.", "elicitationId": "e"}
+        urls = ("javascript:alert(1)", "https://", "file:///etc/passwd", "https://a.example/b")
+        asks = [["ask", "elicitation/create", link | {"url": url}] for url in urls]
+        await send(one, "k1", json.dumps(asks))
+        shown = (await one.event("_ars.elicitation.requested", within=15))["payload"]
+        assert (shown["mode"], shown["url"], shown["message"]) == ("url", "https://a.example/b", "Sign in.")
+        assert shown["requestedSchema"] == {"type": "object", "properties": {}}
+        await one.request("_ars.elicitation.resolve", {"id": shown["id"], "action": "accept"})
+        answers = [it["action"] for it in json.loads(text_of(await last(one, "k1")))]
+        assert answers == ["decline", "decline", "decline", "accept"]
 
 
 async def test_whoever_comes_too_late_for_a_form_is_told_so(running: Running):

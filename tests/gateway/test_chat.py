@@ -31,7 +31,7 @@ async def test_deltas_are_cumulative_at_most_one_in_150_ms_and_the_last_one_is_w
         final = await last(one, "k1")
         deltas = said(one, "k1", "delta")
         texts = [text_of(it) for it in deltas]
-        assert 3 <= len(texts) <= 10
+        assert 2 <= len(texts) < 25
         assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(texts))
         assert texts[-1] == text_of(final)
         times = [it["message"]["timestamp"] for it in deltas[:-1]]

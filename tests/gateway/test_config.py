@@ -3,6 +3,7 @@
 import json
 import stat
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from acp_wire.schema.tool_calls import ToolCallUpdate
 from ars_gateway import config
-from ars_gateway.agents import kinds, policy_of
+from ars_gateway.agents import counting, kinds, policy_of
 from ars_gateway.errors import StartError
 from ars_gateway.limits import LIMITS
 from ars_gateway.log import HIDDEN
@@ -283,6 +284,25 @@ def test_configured_agents_stand_beside_those_that_are_found():
     assert found["two"].name == VENDORS["codex"].title
 
 
+@pytest.mark.parametrize(
+    ("inherited", "configured", "told"),
+    [
+        (None, {}, "turn_usage"),
+        ("fork", {}, "fork,turn_usage"),
+        ("fork", {"ARS_UNSTABLE": ""}, "turn_usage"),
+        (None, {"ARS_UNSTABLE": " turn_usage, fork,"}, "turn_usage,fork"),
+    ],
+)
+def test_our_own_agent_counts_tokens_beside_what_a_person_has_chosen_of_the_unstable(
+    monkeypatch: pytest.MonkeyPatch, inherited: str | None, configured: dict[str, str], told: str
+):
+    monkeypatch.delenv("ARS_UNSTABLE", raising=False)
+    if inherited is not None:
+        monkeypatch.setenv("ARS_UNSTABLE", inherited)
+    assert counting(replace(VENDORS["ars"], env={"A": "1", **configured})).env == {"A": "1", "ARS_UNSTABLE": told}
+    assert counting(VENDORS["qwen"]) is VENDORS["qwen"]
+
+
 async def test_what_is_configured_is_what_runs(start: Start, tmp_path: Path):
     command = mock(tmp_path, "=== turn repeat\nsay: from the second\n")
     chosen = config.validated({"agents": {"second": {"command": command, "name": "Two"}, "main": {"name": "One"}}})
@@ -304,10 +324,13 @@ async def test_a_limit_that_is_configured_holds(start: Start):
 
 
 async def listens(gateway: Program) -> str:
-    """What the program says when it listens again."""
+    """Where the program says that it listens, when it listens again; the address behind it is another each time."""
     assert gateway.process.stdout is not None
     with anyio.fail_after(20):
-        return (await gateway.process.stdout.receive()).decode()
+        said = await gateway.process.stdout.receive()
+        while b"\n" not in said:
+            said += await gateway.process.stdout.receive()
+        return said.decode().splitlines()[0]
 
 
 @pytest.mark.parametrize(
@@ -356,7 +379,7 @@ async def test_apply_starts_the_gateway_anew_in_the_same_place(tmp_path: Path):
             told = (await one.event("shutdown"))["payload"]
             assert told == {"reason": "config.apply", "restartExpectedMs": 1500}
             assert await one.ended() == (1012, "service restart")
-        assert await listens(gateway) == gateway.said
+        assert await listens(gateway) == gateway.said.splitlines()[0]
         async with gateway.client() as one:
             assert one.hello["policy"]["tickIntervalMs"] == 9_000
             answer = await write(one, "config.patch", {"limits": {"tickSeconds": 8}}, restartDelayMs=0)

@@ -304,7 +304,7 @@ async def test_the_end_of_the_gateway_is_announced_and_closes_with_1012(start):
 
             tasks.start_soon(watch)
             running.gateway.say_goodbye()
-            with anyio.fail_after(5):
+            with anyio.fail_after(20):
                 await gone.wait()
 
 

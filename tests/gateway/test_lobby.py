@@ -21,7 +21,7 @@ async def enter(lobby: Lobby, left: list[tuple[str, str]], name: str, address: s
 
 
 async def until(condition) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         while not condition():
             with anyio.move_on_after(0.005):
                 await anyio.sleep_forever()

@@ -20,10 +20,13 @@ KINDS: dict[str, set[str]] = {
     "node": set(),
 }
 # Written down once more, apart from the table, from the protocol's description.
-OURS = {"resume", "_ars.elicitation.resolve"}
+OURS = {
+    *("resume", "_ars.elicitation.resolve", "_ars.chat.open", "_ars.chat.older", "_ars.chat.close", "_ars.chat.steer"),
+    *("_ars.session.options", "_ars.session.choose", "_ars.state", "_ars.approval.choose"),
+}
 NODE_METHODS = {"skills.bins", "node.event", "node.invoke.result"}
 SCOPES = {
-    APPROVALS: {"exec.approval.request", "exec.approval.resolve"},
+    APPROVALS: {"exec.approval.request", "exec.approval.resolve", "_ars.approval.choose"},
     PAIRING: {
         *("node.pair.request", "node.pair.list", "node.pair.approve", "node.pair.reject", "node.pair.verify"),
         *("device.pair.list", "device.pair.approve", "device.pair.reject", "device.token.rotate"),
@@ -34,10 +37,12 @@ SCOPES = {
         *("tts.providers", "models.list", "agents.list", "agent.identity.get", "skills.status", "voicewake.get"),
         *("sessions.list", "sessions.preview", "cron.list", "cron.status", "cron.runs", "system-presence"),
         *("last-heartbeat", "node.list", "node.describe", "chat.history"),
+        *("_ars.chat.open", "_ars.chat.older", "_ars.chat.close", "_ars.session.options", "_ars.state"),
     },
     WRITE: {
         *("send", "agent", "agent.wait", "wake", "talk.mode", "tts.enable", "tts.disable", "tts.convert"),
         *("tts.setProvider", "voicewake.set", "node.invoke", "chat.send", "chat.abort", "_ars.elicitation.resolve"),
+        "_ars.chat.steer",
     },
 }
 
@@ -199,6 +204,6 @@ async def test_a_node_sees_ticks_and_the_end(running):
         assert node.hello["auth"] == {"role": "node", "scopes": []}
         running.gateway.hub.broadcast("chat", SAMPLES["chat"])
         running.gateway.hub.broadcast("tick", {"ts": 1})
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             await node.event("tick")
         assert not node.named("chat")

@@ -108,7 +108,7 @@ async def test_a_deleted_session_is_gone_with_its_runs_and_its_transcript(start:
         kept = tmp_path / "state/transcripts"
         assert [*kept.glob("named-*")]
         answer = {"ok": True, "key": "agent:main:x", "archived": []}
-        assert await one.request("sessions.delete", {"key": "x"}, within=15) == {**answer, "deleted": True}
+        assert await one.request("sessions.delete", {"key": "x"}) == {**answer, "deleted": True}
         assert said(one, "k1", "aborted")
         assert [*kept.glob("named-*")] == []
         assert await one.request("sessions.delete", {"key": "x"}) == {**answer, "deleted": False}
@@ -135,6 +135,15 @@ async def test_previews_tell_what_was_said_last(start: Start, tmp_path: Path):
             "sessions"
         ]
         assert (rows[0]["derivedTitle"], rows[0]["lastMessagePreview"]) == ("hi", "a long answer to hi")
+
+
+async def test_the_list_shows_what_was_said_last_not_how_the_answer_began(start: Start, tmp_path: Path):
+    agent = mock(tmp_path, "=== turn repeat\nsay: I look.\nread notes.txt\nsay: It was the comma.\n")
+    async with start(agent=agent) as gateway, gateway.client() as one:
+        await send(one, "k1")
+        assert text_of(await last(one, "k1")).startswith("I look.")
+        [row] = (await one.request("sessions.list", {"includeLastMessage": True}))["sessions"]
+        assert row["lastMessagePreview"] == "It was the comma."
 
 
 async def test_nothing_is_compacted_where_nothing_is_too_long(start: Start, tmp_path: Path):

@@ -19,8 +19,9 @@ MAY_IMPORT = {
 # Libraries that have one home, as they are slow to import or a matter of one place.
 HOMES = {
     "openai": "ars_acp/models/",
-    "starlette": "ars_gateway/",
+    "starlette": "ars_gateway/http/",
     "uvicorn": "ars_gateway/server.py",
+    "prometheus_client": "ars_gateway/http/metrics.py",
     "websockets": "ars_gateway/ws.py",
     "cryptography": "ars_gateway/identity.py",
     "jsonrpcserver": "acp_wire/",

@@ -1,9 +1,7 @@
 """The repository as the rules see it: its text files, its Python sources parsed once, and who imports what."""
 
 import ast
-import io
 import os
-import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -16,7 +14,6 @@ PACKAGES = ("acp_wire", "event_log", "ars_acp", "connector", "acp_check", "ars_g
 EXAMPLE_PROJECTS = ("fixtures/projects/", "ars_cli/demo/")  # what an agent works on: data, not code of ours
 
 _NOT_OURS = {".git", ".venv", ".hypothesis", "node_modules", "__pycache__", "build", "dist", "htmlcov"}
-_BESIDE_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
 
 @dataclass(frozen=True)
@@ -64,22 +61,31 @@ class Source:
         return {line for node in self.nodes for line in docstring_lines(node)}
 
     @cached_property
+    def string_lines(self) -> set[int]:
+        """The lines of strings that go over several: what looks like a comment or is blank there is neither."""
+        found: set[int] = set()
+        for node in self.nodes:
+            if isinstance(node, ast.Constant | ast.JoinedStr) and (node.end_lineno or node.lineno) > node.lineno:
+                found.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+        return found
+
+    @cached_property
     def code_lines(self) -> int:
         """How many lines hold code: not blank, not only a comment, not a docstring."""
-        lines: set[int] = set()
-        for token in self._tokens:
-            if token.type not in _BESIDE_CODE:
-                lines.update(range(token.start[0], token.end[0] + 1))
-        return len(lines - self.docstring_lines)
+        return sum(
+            at in self.string_lines or line.strip()[:1] not in ("", "#")
+            for at, line in self._lines
+            if at not in self.docstring_lines
+        )
 
     @cached_property
     def comment_lines(self) -> int:
         """How many lines are nothing but a comment."""
-        return sum(token.type == tokenize.COMMENT and token.line.lstrip()[0] == "#" for token in self._tokens)
+        return sum(line.lstrip()[:1] == "#" and at not in self.string_lines for at, line in self._lines)
 
-    @cached_property
-    def _tokens(self) -> list[tokenize.TokenInfo]:
-        return list(tokenize.generate_tokens(io.StringIO(self.text).readline))
+    @property
+    def _lines(self) -> list[tuple[int, str]]:
+        return list(enumerate(self.text.split("\n"), 1))
 
     def is_one_of(self, patterns: object) -> bool:
         return any(fnmatch(self.path, pattern) for pattern in patterns)  # type: ignore[attr-defined]

@@ -1,5 +1,6 @@
 // A client made with the official TypeScript SDK: `client.mjs AGENT...` drives the agent through two connections, in the
-// current directory, with all that it can. Each thing it learns is printed as one JSON line, `[name, value]`.
+// current directory, with all that it can; `client.mjs URL`, http: or ws:, one that it reaches over the network, with the
+// bearer token in TOKEN. Each thing it learns is printed as one JSON line, `[name, value]`.
 import { spawn } from "node:child_process";
 import { promises as fs } from "node:fs";
 import { Readable, Writable } from "node:stream";
@@ -87,13 +88,29 @@ function editor(seen, terminals) {
     });
 }
 
-// One process of the agent for the length of `work(agent, seen)`.
-async function connected(work) {
+// A stream to the agent, how it is left, and how that has ended.
+async function reached() {
+  const headers = { authorization: `Bearer ${process.env.TOKEN}` };
+  if (command.startsWith("http:")) {
+    const { createHttpStream } = await import("@agentclientprotocol/sdk/experimental/http-client");
+    return { stream: createHttpStream(command, { headers }), leave() {}, ended: 0 };
+  }
+  if (command.startsWith("ws:")) {
+    const { createWebSocketStream } = await import("@agentclientprotocol/sdk/experimental/ws-client");
+    const { WebSocket } = await import("./gateway/node_modules/ws/wrapper.mjs");
+    return { stream: createWebSocketStream(command, { headers, WebSocket }), leave() {}, ended: 0 };
+  }
   const child = spawn(command, rest, { stdio: ["pipe", "pipe", "inherit"] });
   const ended = new Promise((done) => child.on("exit", done));
+  const stream = acp.ndJsonStream(Writable.toWeb(child.stdin), Readable.toWeb(child.stdout));
+  return { stream, leave: () => child.stdin.end(), ended };
+}
+
+// One connection to the agent for the length of `work(agent, seen)`.
+async function connected(work) {
+  const { stream, leave, ended } = await reached();
   const seen = [];
   const terminals = new Terminals();
-  const stream = acp.ndJsonStream(Writable.toWeb(child.stdin), Readable.toWeb(child.stdout));
   await editor(seen, terminals).connectWith(stream, async (agent) => {
     const told = await agent.request(ask.initialize, {
       protocolVersion: acp.PROTOCOL_VERSION,
@@ -108,7 +125,7 @@ async function connected(work) {
     tell("initialized", told);
     await work(agent, seen);
   });
-  child.stdin.end();
+  leave();
   tell("ended", await ended);
   tell("terminals", terminals.summary);
 }
