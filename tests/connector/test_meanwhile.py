@@ -108,11 +108,16 @@ async def test_what_spares_an_agent_had_goes_with_it_and_others_have_the_room(tm
 
 
 async def test_whoever_waits_for_spares_does_not_wait_for_one_that_is_given_up(tmp_path: Path) -> None:
-    dies = {"initialize": list(range(2, 30))}
+    dies = {"initialize": list(range(3, 30))}  # whatever comes after the agent and its first spare
     with anyio.fail_after(20):
         async with mortal(tmp_path, told={"dies": dies}, spares=1) as it:
             await it.agent.prepared()
+            (spare,) = {pid for pid, _ in it.starts()} - {it.agent.status().pid}
+            os.kill(spare, signal.SIGKILL)
+            await until(lambda: it.agent.status().spares == 0)
+            await it.agent.prepared()
             assert it.agent.status().spares == 0
+            assert it.told("spare.failed")[-1]["given_up"]
 
 
 async def test_all_spares_that_were_let_go_come_back_with_the_next_prompt(tmp_path: Path) -> None:
