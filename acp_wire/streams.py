@@ -59,9 +59,11 @@ class FdStream:
         self._scheduled = False
         self._waiting_to_write = False
         self._when_drained: list[Callable[[], None]] = []
-        self._on_gone: asyncio.Future[None] | None = None
         self._other_end_gone = anyio.Event()
-        self._written = anyio.Event()
+        # Of whoever waits for something to be written, or to be readable.
+        self._written: anyio.Event | None = None
+        self._readable: asyncio.Future[None] | None = None
+        self._listening = False
         self._read_waits = _set_nonblocking(read_fd)
         self._write_waits = _set_nonblocking(write_fd)
         if F_SETPIPE_SZ is not None and stat.S_ISFIFO(os.fstat(write_fd).st_mode):
@@ -88,15 +90,27 @@ class FdStream:
 
     async def _readable_or_gone(self) -> None:
         """A client that closed only its reading side is as gone as one that closed both."""
-        ready = self._loop.create_future()
-        self._loop.add_reader(self._read_fd, _settle, ready)
-        self._on_gone = ready
+        self._readable = self._loop.create_future()
+        if not self._listening:
+            self._listening = True
+            self._loop.add_reader(self._read_fd, self._settle)
         try:
-            await ready
+            await self._readable
         finally:
-            self._on_gone = None
-            if self._read_fd >= 0:
-                self._loop.remove_reader(self._read_fd)
+            self._readable = None
+
+    def _settle(self) -> None:
+        """Something is to be read. Where nobody waits for it, it is not told again until somebody does: to begin and to
+        end that for each piece would cost more than the reading."""
+        if self._readable is not None and not self._readable.done():
+            self._readable.set_result(None)
+        elif self._readable is None:
+            self._listen_no_more()
+
+    def _listen_no_more(self) -> None:
+        if self._listening:
+            self._listening = False
+            self._loop.remove_reader(self._read_fd)
 
     def write(self, data: bytes) -> None:
         if self._other_end_gone.is_set():
@@ -120,8 +134,7 @@ class FdStream:
                 return
             del self._unsent[:sent]
         self._wait_to_write(bool(self._unsent))
-        self._written.set()
-        self._written = anyio.Event()
+        self._tell_written()
         if not self._unsent:
             _call_all(self._when_drained)
 
@@ -147,9 +160,14 @@ class FdStream:
         self._unsent.clear()
         self._loop.remove_reader(self._write_fd)
         self._wait_to_write(False)
-        self._written.set()
-        if self._on_gone is not None:
-            _settle(self._on_gone)
+        self._tell_written()
+        if self._readable is not None and not self._readable.done():
+            self._readable.set_result(None)
+
+    def _tell_written(self) -> None:
+        if self._written is not None:
+            self._written.set()
+            self._written = None
 
     def when_drained(self, fn: Callable[[], None]) -> None:
         self._when_drained.append(fn)
@@ -159,6 +177,8 @@ class FdStream:
 
     async def drain(self, below: int = 0) -> None:
         while len(self._unsent) > below:
+            if self._written is None:
+                self._written = anyio.Event()
             await self._written.wait()
         if self._other_end_gone.is_set():
             raise ConnectionClosed("the other end does not read any more")
@@ -168,6 +188,7 @@ class FdStream:
             await self.drain()
         self._gone()
         fds = {self._read_fd, self._write_fd} - {-1}
+        self._listening = False
         # Whoever still reads or closes us again must not meet a file that has got the same number since.
         self._read_fd = self._write_fd = -1
         for fd in fds:
@@ -181,11 +202,6 @@ def _call_all(callbacks: list[Callable[[], None]]) -> None:
     callbacks.clear()
     for fn in taken:
         fn()
-
-
-def _settle(future: "asyncio.Future[None]") -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 def _set_nonblocking(fd: int) -> bool:

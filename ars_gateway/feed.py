@@ -21,14 +21,13 @@ Kinds of entries, and their `data`:
     gone      {why}: reset, deleted, or restart where the gateway ends: the last entry of a feed
 """
 
+import asyncio
 import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
-
-import anyio
 
 from ars_gateway.frames import encoded
 from ars_gateway.history import BEHIND
@@ -71,7 +70,7 @@ class Feed:
         self._begins: dict[str, int] = {}
         self._grown = grown
         self._looked_at = STEP_BYTES
-        self._more: anyio.Event | None = None
+        self._more: asyncio.Event | None = None
 
     @property
     def first(self) -> int:
@@ -129,7 +128,7 @@ class Feed:
         """Returns when there is an entry above `after`."""
         while self.last <= after:
             if self._more is None:
-                self._more = anyio.Event()
+                self._more = asyncio.Event()
             await self._more.wait()
 
     def forget(self, most: int) -> None:

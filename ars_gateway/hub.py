@@ -93,7 +93,10 @@ class Hub:
 
         `scope` asks for another one instead; `only` narrows further. A client that is behind loses `droppable` events;
         at another one it is closed as a slow consumer. An event without a row is a `KeyError`: it reaches nobody.
+        Nothing is made of it, and nothing kept, where nobody is there and nobody can come back.
         """
+        if not self.connections and not self._past:
+            return
         made = Event(event, payload, EVENTS[event] if scope is None else scope, droppable, state_version, only)
         if event not in MOMENTARY:
             self._keep(made)

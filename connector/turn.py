@@ -1,5 +1,6 @@
 """One prompt of a session and everything that came back for it."""
 
+import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -67,7 +68,7 @@ class Turn:
     _thought: list[str] = field(default_factory=list)
     _unseen: deque[Update] = field(default_factory=deque)
     _failure: ConnectorError | None = None
-    _changed: anyio.Event | None = None
+    _changed: asyncio.Event | None = None
     _cancelling: anyio.Event = field(default_factory=anyio.Event)
 
     @property
@@ -205,7 +206,7 @@ class Turn:
 
     async def _change(self) -> None:
         if self._changed is None:
-            self._changed = anyio.Event()
+            self._changed = asyncio.Event()
         await self._changed.wait()
 
     def _notify(self) -> None:

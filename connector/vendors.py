@@ -119,6 +119,7 @@ _ROWS = (
         quirks=Quirks(
             calls=frozenset({"fs/read_text_file", "fs/write_text_file", "terminal/create"}), answers_in_turn=True
         ),
+        limits=replace(DEFAULTS, late=0.0),  # its answer to a prompt is the last that it says of the turn
     ),
     Vendor(  # 1.18.33
         "opencode",

@@ -120,16 +120,16 @@ class Answer:
     async def _receive(self) -> bytes | None:
         """The next bytes; None where there are no more, and then, unless the reply was complete, `fault` says why."""
         reason = ""
-        try:
-            with anyio.fail_after(self._patience()):
+        data = None
+        with anyio.CancelScope(deadline=self._patience_ends()) as patience:  # `fail_after` costs as much as a chunk
+            try:
                 data = await self._source.receive()
-        except TimeoutError:
+            except Broken:
+                reason = "connection"
+        if patience.cancelled_caught:
             reason = "idle"
-        except Broken:
-            reason = "connection"
-        else:
-            if data is not None:
-                return data
+        elif data is not None:
+            return data
         if self._advanced_at is None and reason == "idle":
             raise self._faults.unreachable(f"the model sent no byte within {self._config.first_byte_seconds:g} seconds")
         self._last_event()
@@ -138,15 +138,15 @@ class Answer:
             assembly.fault = self._faults.interrupted(reason, assembly.partial_chars)
         return None
 
-    def _patience(self) -> float:
-        """Seconds that the next byte may take. Comments keep a stream alive, but not for ever."""
+    def _patience_ends(self) -> float:
+        """Until when the next byte may take. Comments keep a stream alive, but not for ever."""
         config = self._config
+        if self._advanced_at is None:
+            return self._asked_at + config.first_byte_seconds
         now = anyio.current_time()
         if self._assembly.finish_reason is not None:
-            return min(config.idle_seconds, TAIL_SECONDS)
-        if self._advanced_at is None:
-            return self._asked_at + config.first_byte_seconds - now
-        return min(config.idle_seconds, self._advanced_at + config.idle_seconds * config.keep_alive_factor - now)
+            return now + min(config.idle_seconds, TAIL_SECONDS)
+        return min(now + config.idle_seconds, self._advanced_at + config.idle_seconds * config.keep_alive_factor)
 
     async def _whole(self, data: bytes) -> bytes:
         parts, size = [data], len(data)

@@ -12,11 +12,13 @@ from ars_gateway.limits import Limits
 def lingering(app: ASGIApp, limits: Limits) -> ASGIApp:
     """The same application; of a request that it has answered early the rest is let pass by, within bounds.
 
-    `request.state` has from `server.Door`: `unread()`, whether more of the request is to come, and `hang_up()`.
+    `request.state` has from `server.Door`: `unread()`, whether more of the request is to come, and `hang_up()`. It is
+    given `straight`, the way past all that looks at answers, for the middle of one that goes on.
     """
 
     async def patient(scope: Scope, receive: Receive, send: Send) -> None:
         state: dict[str, Any] = scope["state"]
+        state["straight"] = send
 
         async def sending(message: Message) -> None:
             last = message["type"] == "http.response.body" and not message.get("more_body", False)

@@ -5,7 +5,7 @@ one who takes nothing at all is dropped after a while.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 from starlette.requests import Request
@@ -57,10 +57,12 @@ class Streamed(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         if scope["method"] != "HEAD":
+            state = scope.get("state", {})
+            straight: Send = state.get("straight", send)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_until_left, receive, tasks.cancel_scope)
-                tasks.start_soon(self._watch, scope.get("state", {}), send)
-                await self._pour(send)
+                tasks.start_soon(self._watch, state, straight)
+                await self._pour(straight)
                 tasks.cancel_scope.cancel()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -76,9 +78,10 @@ class Streamed(Response):
         self._said_at = anyio.current_time()
         await send({"type": "http.response.body", "body": told, "more_body": True})
 
-    async def _watch(self, state: Mapping[str, Callable[[], int]], send: Send) -> None:
+    async def _watch(self, state: Mapping[str, Any], send: Send) -> None:
         """Speaks where nothing is said, and drops a client that takes nothing."""
-        unsent, drop = state.get("unsent", _nothing), state.get("drop", _nothing)
+        unsent: Callable[[], int] = state.get("unsent", _nothing)
+        drop: Callable[[], object] = state.get("drop", _nothing)
         waiting, moved = 0, 0.0
         while True:
             await anyio.sleep(min(self._keep_alive, self._stalled) / 5)

@@ -1,10 +1,12 @@
 """One log as a file of JSON lines: how it is read, added to, and mended where a machine stopped in the middle."""
 
 import os
+import threading
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from io import FileIO
+from itertools import count
 
 from event_log.encoding import Entry, decode, encode
 from event_log.errors import LogDamaged, LogError, LogNewer, LogNotFound, LogStorageFailed
@@ -34,6 +36,10 @@ class JsonlFile:
         self.path = path
         self.corrupt_path = os.path.join(os.path.dirname(path), f"{name}.corrupt")
         self._file = None if fd is None else FileIO(fd, "ab")
+        # While `sync` uses a descriptor, nobody closes it: that is left to `sync` then.
+        self._guard = threading.Lock()
+        self._syncing: FileIO | None = None
+        self._left: FileIO | None = None
         self._made = fd is not None  # so that the directory is to be synced too
         self._size = 0  # bytes of whole entries
         self._torn = False  # whether the file is, or may be, longer than that
@@ -84,7 +90,7 @@ class JsonlFile:
 
     def write(self, first: int, entries: Sequence[Entry]) -> None:
         """As Records.write."""
-        lines = [encode(number, entry) for number, entry in enumerate(entries, first)]
+        lines = [encode(first, entries[0])] if len(entries) == 1 else list(map(encode, count(first), entries))
         data = lines[0] if len(lines) == 1 else b"".join(lines)
         if self._unwritable is not None:
             raise self._unwritable
@@ -122,17 +128,34 @@ class JsonlFile:
 
     def close(self) -> None:
         """Release the descriptor; the next write takes one again."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        with self._guard:
+            file, self._file = self._file, None
+            if file is not None and file is self._syncing:
+                self._left, file = file, None
+        if file is not None:
+            file.close()
 
     def sync(self) -> None:
-        """Have the disk take what was written. For any thread; raises OSError."""
+        """Have the disk take what was written. For any thread, one at a time; raises OSError."""
         made, self._made = self._made, False
         with suppress(FileNotFoundError):  # deleted meanwhile
-            _sync_path(self.path, _sync)
+            self._sync_file()
             if made:
                 _sync_path(os.path.dirname(self.path), os.fsync)
+
+    def _sync_file(self) -> None:
+        with self._guard:
+            file = self._syncing = self._file
+        if file is None:
+            _sync_path(self.path, _sync)
+            return
+        try:
+            _sync(file.fileno())
+        finally:
+            with self._guard:
+                self._syncing, left, self._left = None, self._left, None
+            if left is not None:
+                left.close()
 
     def _reopen(self) -> FileIO:
         self._file = FileIO(os.open(self.path, _FLAGS), "ab")

@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from event_log import Log, LogDamaged, LogExists, LogLost, LogNotFound, LogNotHeld, LogStorageFailed
+from event_log.stores import jsonl_file
 from event_log.stores.jsonl import JsonlStore
 from event_log.stores.jsonl_file import JsonlFile
 from tests.support.unprivileged import as_nobody
@@ -266,6 +268,36 @@ async def test_a_log_that_rests_holds_no_descriptor(store, file):
     held = set(os.listdir("/dev/fd"))
     log.rest()
     assert set(os.listdir("/dev/fd")) < held
+
+
+async def test_a_log_that_rests_while_the_disk_takes_it_gives_its_descriptor_back_afterwards(store, monkeypatch):
+    began, goes_on = threading.Event(), threading.Event()
+    synced: list[os.stat_result] = []
+
+    def slowly(fd: int) -> None:
+        began.set()
+        assert goes_on.wait(10)
+        synced.append(os.fstat(fd))
+
+    monkeypatch.setattr(jsonl_file, "_sync", slowly)
+    log = await store.create("s-1")
+    log.append([{"i": 1}])
+    path = log.records.file.path
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(anyio.to_thread.run_sync, log.records.sync)
+            await anyio.to_thread.run_sync(began.wait)
+            log.rest()
+            log.append([{"i": 2}])  # by a descriptor of its own
+            goes_on.set()
+    assert [it.st_ino for it in synced] == [os.stat(path).st_ino]
+    assert len(descriptors_of(path)) == 1
+    log.rest()
+    assert not descriptors_of(path)
+
+
+def descriptors_of(path: str) -> list[str]:
+    return [fd for fd in os.listdir("/proc/self/fd") if os.path.realpath(f"/proc/self/fd/{fd}") == path]
 
 
 async def test_other_files_in_the_directory_are_not_logs(store, file):

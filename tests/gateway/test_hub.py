@@ -7,6 +7,7 @@ import pytest
 from ars_gateway.hub import Marks
 from ars_gateway.limits import Limits
 from tests.gateway.client import Client, Refusal
+from tests.support.waiting import until
 
 CHAT = {"runId": "r", "sessionKey": "main", "seq": 1, "state": "final"}
 
@@ -32,6 +33,24 @@ async def test_numbers_have_no_gaps_whatever_others_see(running):
         numbers = [event["seq"] for event in reader.events[1:] if event["event"] != "presence"]
         assert numbers == sorted(numbers)
         assert len(numbers) == 5
+
+
+async def test_nothing_is_kept_where_nobody_is_there_and_nobody_can_come_back(start):
+    limits = Limits(kept_seconds=0.05)
+    async with start(limits) as running:
+        hub = running.gateway.hub
+        said(running, "nobody")
+        assert (hub.number, len(hub._kept)) == (0, 0)
+        async with running.client() as client:
+            said(running, "somebody")
+            await client.event("chat")
+        number = hub.number
+        said(running, "somebody who may come back")
+        assert hub.number > number
+        await until(lambda: (hub.sweep(), not hub._past)[1])
+        number = hub.number
+        said(running, "nobody again")
+        assert hub.number == number
 
 
 async def test_the_state_version_stands_on_presence(start):
