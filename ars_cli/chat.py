@@ -9,6 +9,7 @@ import anyio
 
 from ars_cli import __version__, named, settings, signals
 from ars_cli.exits import DONE, INTERRUPTED, exit_of
+from ars_cli.in_order import InOrder
 from ars_cli.keyboard import Keyboard
 from ars_cli.person import Person, Unattended
 from ars_cli.plain import clean, visible
@@ -26,6 +27,7 @@ from connector import (
     deny_all,
     launch,
 )
+from connector.client import Update
 from connector.permissions import Policy
 from connector.vendors import Vendor
 
@@ -68,6 +70,7 @@ class Chat:
         self._options = options
         self._screen = Screen(colour=look.colour, live=look.live, width=look.width)
         self._transcript = Transcript(self._screen, options.cwd)
+        self._order = InOrder(self._show)
         self._keyboard = Keyboard() if sys.stdin.isatty() and sys.stdout.isatty() else None
         self._session: Session | None = None
         self._scope = anyio.CancelScope()
@@ -94,7 +97,7 @@ class Chat:
                 session = await named.opened(connector, options.name, options.cwd, on_output=output)
                 for line in named.account(session):
                     self._screen.line(line, "info")
-                session.outside = self._transcript.update
+                session.outside = self._order.outside
                 self._session = session
                 await self._converse(session)
         return self._exit
@@ -184,10 +187,7 @@ class Chat:
             with self._keyboard.quiet() if self._keyboard else contextlib.nullcontext():
                 turn = session.start(prompt)
                 self._screen.idle(WORKING)
-                async for update in turn:
-                    self._transcript.update(update)
-                    if not update.session_update.endswith("_chunk"):
-                        self._screen.idle(WORKING)
+                await self._order.follow(turn)
         finally:
             self._running = False
             self._transcript.end_block()
@@ -198,6 +198,11 @@ class Chat:
         self._screen.line(f"─ {words}, {anyio.current_time() - began:.1f} s", style)
         interrupted, self._interrupted = self._interrupted, False
         return exit_of(reason, interrupted=interrupted)
+
+    def _show(self, update: Update) -> None:
+        self._transcript.update(update)
+        if self._running and not update.session_update.endswith("_chunk"):
+            self._screen.idle(WORKING)
 
     # ── Ctrl-C ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

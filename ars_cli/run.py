@@ -13,6 +13,7 @@ import anyio
 from ars_cli import __version__, named, signals
 from ars_cli.exits import FAILED, INTERRUPTED, STOPPED_EARLY, USAGE, exit_of
 from ars_cli.failures import ConfigurationError, failed, told
+from ars_cli.in_order import InOrder
 
 if TYPE_CHECKING:
     from connector import Client, Connector, ConnectorError, Session
@@ -121,9 +122,8 @@ class _Run:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._shown = _Events() if options.as_json else _Text(options.cwd)
+        self._order = InOrder(self._shown.update)
         self._session: Session | None = None
-        # What has come late, or belongs to no turn, while there is more of the turn to show; None where there is not.
-        self._after: list[Any] | None = None
         self._interrupted = False
         self._exit = FAILED
         self._scope = anyio.CancelScope()
@@ -154,26 +154,15 @@ class _Run:
             named.kept(options.name) as store,
             launch(options.agent, client, cwd=options.cwd, limits=limits, client_info=info, store=store) as connector,
         ):
-            more: dict[str, Any] = {"system_prompt": options.system, "outside": self._outside}
+            more: dict[str, Any] = {"system_prompt": options.system, "outside": self._order.outside}
             session = self._session = await named.opened(connector, options.name, options.cwd, **more)
             self._shown.began(connector, session)
             turn = session.start(options.prompt)
-            self._after = []
-            async for update in turn:
-                self._shown.update(update)
-            after, self._after = self._after, None
-            for update in after:
-                self._shown.update(update)
+            await self._order.follow(turn)
             reason = await turn.result()
             await session.settle()
             self._shown.ended(reason, turn.text)
             return exit_of(reason, interrupted=self._interrupted)
-
-    def _outside(self, update: Any) -> None:
-        if self._after is None:
-            self._shown.update(update)
-        else:
-            self._after.append(update)
 
     def _client(self) -> "Client":
         from connector import Client, audit

@@ -165,6 +165,13 @@ def test_in_a_pipe_the_prompt_comes_from_stdin_and_the_transcript_goes_to_stdout
         assert "from a pipe" in ran.stdout.rpartition("› ")[2]
 
 
+@pytest.mark.parametrize("command", ["chat --agent", "run"])
+def test_what_is_late_is_shown_behind_what_came_before_it(tmp_path: Path, command: str) -> None:
+    able = shlex.join([sys.executable, "-S", str(AGENTS / "able.py"), "{}"])
+    ran = ars(tmp_path, *command.split(), able, "both", "--cwd", str(tmp_path))
+    assert "early late" in ran.stdout
+
+
 @pytest.mark.parametrize(
     ("script", "code", "told"),
     [

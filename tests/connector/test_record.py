@@ -80,8 +80,9 @@ async def test_late_updates_are_marked_and_failures_told_with_what_was_said(tmp_
             await session.prompt("die")
         updates, ended = entries(session.record, "update"), entries(session.record, "ended")
     assert [(it["turn"], it.get("late", False), it["update"]["content"]["text"]) for it in updates] == [
+        (2, False, "early"),
         (2, True, " late"),
-        (6, False, "half"),
+        (7, False, "half"),
     ]
     assert (ended[1]["stopReason"], ended[1]["error"]["kind"], ended[1]["partial"]) == (None, "AgentExited", "half")
 

@@ -153,11 +153,11 @@ async def test_what_comes_in_one_read_with_the_answer_is_late_and_the_turns_own(
         session = await connector.new_session(str(tmp_path), outside=outside.append)
         turns = [session.start("both"), session.start("next")]
         seen = [[update.content.text async for update in turn] for turn in turns]
-    assert seen == [[], ["you said next"]]
+    assert seen == [["early"], ["you said next"]]
     assert [update.content.text for update in turns[0].late] == [" late"]
     assert all(map(is_late, turns[0].late))
     assert outside == turns[0].late
-    assert turns[0].text == " late"
+    assert turns[0].text == "early late"
     assert turns[1].late == []
 
 
