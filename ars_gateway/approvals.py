@@ -34,12 +34,16 @@ _HIDDEN = re.compile(
 
 
 class Unknown(Exception):
-    """There is no such question, or it is `decided`: then `decision` and `by` say how, None where nobody answered."""
+    """There is no such question, or it is `decided`: then `decision` and `by` say how, None where nobody answered, and
+    `option` which one was picked by its id."""
 
-    def __init__(self, what: str, decided: tuple[str | None, str | None] | None = None) -> None:
+    def __init__(
+        self, what: str, decided: tuple[str | None, str | None] | None = None, option: str | None = None
+    ) -> None:
         super().__init__(f"unknown {what} id")
         self.decided = decided is not None
         self.decision, self.by = decided or (None, None)
+        self.option = option
 
 
 class Refused(Exception):
@@ -155,7 +159,7 @@ class Approvals:
         if question is None or question.principal != principal:
             decided = self._decided.get(id)
             if decided is not None and decided.principal == principal:
-                raise Unknown("approval", (decided.decision, decided.by))
+                raise Unknown("approval", (decided.decision, decided.by), decided.option)
             raise Unknown("approval")
         return question
 

@@ -100,16 +100,23 @@ async def tool_result(request: Request) -> Response:
 
 
 async def approval(request: Request) -> Response:
-    """Answers what an agent asks to be permitted; the first answer counts."""
+    """Answers what an agent asks to be permitted, by a decision or by one of the options; the first answer counts."""
     caller = caller_of(request, APPROVALS)
     body = await json_body(request, "AgentApproval")
     gateway: Gateway = request.app.state.gateway
     room, asked = _room(gateway, caller, body), gateway.talks.approvals
-    if body["approval_id"] in asked.pending and not gateway.talks.asked_in(room, body["approval_id"]):
-        raise _unknown("approval", body["approval_id"])
-    decision = body["decision"]
-    with _answering("approval", body["approval_id"], "decision", lambda why: why.decision == decision):
-        asked.resolve(caller.principal, body["approval_id"], decision, by=_name(caller), who=caller.who)
+    id, decision, option = body["approval_id"], body.get("decision"), body.get("option_id")
+    if id in asked.pending and not gateway.talks.asked_in(room, id):
+        raise _unknown("approval", id)
+
+    def same(before: approvals.Unknown) -> bool:
+        return before.decision == decision if option is None else before.option == option
+
+    with _answering("approval", id, "decision", same):
+        if option is None:
+            asked.resolve(caller.principal, id, body["decision"], by=_name(caller), who=caller.who)
+        else:
+            asked.choose(caller.principal, id, option, by=_name(caller), who=caller.who)
     return json_response({"status": "received"})
 
 
@@ -144,6 +151,7 @@ def _answering(what: str, id: str, said: str, same: Callable[[approvals.Unknown]
             raise _unknown(what, id) from None
         if not same(why):
             details = {said: why.decision, "resolved_by": why.by}
+            details |= {} if why.option is None else {"option_id": why.option}
             raise HttpError(409, CONFLICT, "it was answered already", details=details) from None
 
 

@@ -10,6 +10,7 @@ import json
 from typing import Any, Protocol
 
 from ars_gateway import failures
+from ars_gateway.approvals import DECISIONS
 from ars_gateway.call import Caller
 from ars_gateway.errors import UNAVAILABLE
 from ars_gateway.feed import Entry
@@ -114,7 +115,8 @@ def told(entry: Entry, names: Names) -> tuple[str, Json] | None:
             return "approval", names.data("approval", **_question(data))
         case "answered":
             answer = {"approval_id": data["id"], "decision": data["decision"], "resolved_by": data["resolvedBy"]}
-            return "approval_resolved", names.data("approval_resolved", **answer)
+            picked = {"option_id": data["_ars"]["optionId"]} if "_ars" in data else {}
+            return "approval_resolved", names.data("approval_resolved", **answer, **picked)
         case "form":
             form = {"form_id": data["id"], "message": data["message"], "schema": data["requestedSchema"]}
             opens = {"url": data["url"]} if "url" in data else {}
@@ -151,12 +153,15 @@ def _question(asked: Json) -> Json:
     request = asked["request"]
     more = request.get("_ars") or {}
     shown = {name: more.get(name) for name in ("title", "kind", "paths", "protected", "diffs")}
+    offered = more.get("options") or []
+    picking = {"deny", *(one.get("decision") for one in offered)}
     return {
         "approval_id": asked["id"],
         "command": request["command"],
         "cwd": request["cwd"],
         **shown,
-        "decisions": ["allow-once", "allow-always", "deny"],
+        "options": [one for one in offered if "optionId" in one],
+        "decisions": [decision for decision in DECISIONS if decision in picking],
         "expires_at_ms": asked["expiresAtMs"],
     }
 

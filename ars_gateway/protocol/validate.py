@@ -126,6 +126,10 @@ def _any_of(schemas: list[dict[str, Any]]) -> Check:
 
 def _one_of(schemas: list[dict[str, Any]]) -> Check:
     branches = [compile_schema(schema) for schema in schemas]
+    named = [schema["required"][0] for schema in schemas if len(schema.get("required", ())) == 1]
+    wrong = "must match exactly one schema in oneOf"
+    if len(named) == len(schemas):  # no words of ajv's, whose clients know no such parameters
+        wrong = f"must have exactly one of {', '.join(map(repr, named))}"
 
     def fits(branch: Check, value: Any, path: str) -> bool:
         inner: list[str] = []
@@ -134,7 +138,7 @@ def _one_of(schemas: list[dict[str, Any]]) -> Check:
 
     def check(value: Any, path: str, found: list[str]) -> None:
         if sum(fits(branch, value, path) for branch in branches) != 1:
-            found.append(_at(path, "must match exactly one schema in oneOf"))
+            found.append(_at(path, wrong))
 
     return check
 

@@ -1,6 +1,7 @@
 """What docs/http.md and docs/gateway.md show is run as it stands, but for the port, before the gateway that `make
 run-gateway` starts without a model; what they print is what comes. `…` stands for anything."""
 
+import itertools
 import json
 import os
 import re
@@ -130,7 +131,9 @@ def first(field: Any) -> Any:
 
 def test_what_waits_for_a_person_is_told_and_answered_as_the_page_shows(place: Place) -> None:
     shown = dict(re.findall(r"^event: (approval|form)\ndata: (.*)$", HTTP, re.MULTILINE))
-    bodies = dict(re.findall(r"^POST /agent/(approval|form) +(\{.*\})   → ", HTTP, re.MULTILINE))
+    answers = re.findall(r"^POST /agent/(approval|form) +(\{.*\})   → ", HTTP, re.MULTILINE)
+    bodies = {kind: itertools.cycle([body for of, body in answers if of == kind]) for kind in shown}
+    assert [kind for kind, _ in answers] == ["approval", "approval", "form"]
     message = {"type": "user_message", "message_id": "msg_1", "content": "demo"}
     asked = json.dumps({"session_id": "sess_4", "message": message, "forms": True})
     told = set()
@@ -138,7 +141,7 @@ def test_what_waits_for_a_person_is_told_and_answered_as_the_page_shows(place: P
         if (kind := event["type"]) in shown:
             assert kind in told or fits(shown[kind], json.dumps(event))
             told.add(kind)
-            body = bodies[kind].replace("…", event[f"{kind}_id"], 1)
+            body = next(bodies[kind]).replace("…", event[f"{kind}_id"], 1)
             body = body.replace("{…}", json.dumps(filled(event["schema"]))) if kind == "form" else body
             assert list(post(place, f"/agent/{kind}", body)) == [{"status": "received"}]
     assert told == {"approval", "form"}

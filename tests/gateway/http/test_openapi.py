@@ -36,4 +36,4 @@ def test_a_tool_has_come_to_a_result_or_to_an_error():
     result, error = {"result": {}}, {"error": {"message": "m"}}
     assert problems("AgentToolResult", told | result) == problems("AgentToolResult", told | error) == []
     for wrong in (told, told | result | error):
-        assert problems("AgentToolResult", wrong) == ["must match exactly one schema in oneOf"]
+        assert problems("AgentToolResult", wrong) == ["must have exactly one of 'result', 'error'"]
