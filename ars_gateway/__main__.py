@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from ars_gateway.address import command, fresh
 from ars_gateway.auth import OWNER
 from ars_gateway.connect_tokens import PAGE_CLIENT, page_address
+from ars_gateway.descriptors import raise_limit
 from ars_gateway.errors import StartError
 from ars_gateway.keys import MAIN
 from ars_gateway.scopes import OPERATOR_SCOPES
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in environ:
         if name.startswith(PREFIX):
             del os.environ[name]
+    raise_limit()
     try:
         import anyio
 

@@ -23,7 +23,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from ars_gateway import origins
+from ars_gateway import descriptors, origins
 from ars_gateway.clean import clean
 from ars_gateway.connection import Connection
 from ars_gateway.errors import StartError, http_body
@@ -50,6 +50,8 @@ _DEAD_PEERS = [
 ]
 END_SECONDS = 5
 HEAD_BYTES = 16 * 1024
+# What a client hears whose socket would be one too many.
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 5\r\ncontent-length: 0\r\n\r\n"
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
@@ -65,10 +67,11 @@ class Addresses:
 class Door(H11Protocol):
     """One accepted socket until it is upgraded, or for the HTTP requests on it."""
 
-    def __init__(self, gateway: Gateway, doors: origins.Doors, **kwargs: Any) -> None:
+    def __init__(self, gateway: Gateway, doors: origins.Doors, most: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._gateway = gateway
         self._doors = doors
+        self._most = most
         self._unix = False
         self._address = ""
         self._ticket: Ticket | None = None
@@ -85,6 +88,11 @@ class Door(H11Protocol):
                 return
         else:
             self._address = transport.get_extra_info("peername")[0]
+            if len(self.connections) > self._most:  # the owner's own socket is never too many
+                self._gateway.sampled.warning("gateway.full", sockets=self._most)
+                transport.write(_FULL)
+                transport.close()
+                return
         self._enter_lobby()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -326,7 +334,8 @@ async def _serving(gateway: Gateway, sockets: list[socket.socket]) -> AsyncItera
     doors = origins.Doors(frozenset({port}), settings.allowed_hosts | own, settings.allowed_origins)
     state = ServerState()
     state.connections = open_sockets = _Open()
-    door = partial(Door, gateway, doors, config=_config(gateway), server_state=state, app_state={})
+    most = descriptors.for_clients()
+    door = partial(Door, gateway, doors, most, config=_config(gateway), server_state=state, app_state={})
     loop = asyncio.get_running_loop()
     async with gateway.running():
         servers = [await loop.create_server(cast("Any", door), sock=sock, backlog=BACKLOG) for sock in sockets]

@@ -69,7 +69,7 @@ export class Composer {
     const label = running ? 'Queue' : 'Send';
     this.send.setAttribute('aria-label', label);
     this.send.title = running ? 'Queue: sent when the turn is over (Enter)' : 'Send (Enter)';
-    const queue = matchMedia('(pointer: coarse)').matches ? 'Queue a message' : 'Queue a message, or steer with Ctrl+Enter';
+    const queue = matchMedia('(pointer: coarse), (max-width: 600px)').matches ? 'Queue a message' : 'Queue a message, or steer with Ctrl+Enter';
     this.text.placeholder = running ? queue : 'Message the agent';
     this.hint.textContent = running ? 'A turn goes on: Enter queues, Control Enter steers, Escape stops.' : '';
     const may = store.phase.name !== 'open' || store.may('write');
