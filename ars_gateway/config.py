@@ -6,16 +6,21 @@ vendors only, so that nobody starts a program of their own from there.
 
 import os
 import secrets
+import shlex
 import stat
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
 from ars_gateway import origins
+from ars_gateway.clean import clean
+from ars_gateway.config_words import BELOW, issues_of, listed
 from ars_gateway.limits import Limits
 from ars_gateway.log import HIDDEN
 from connector import VENDORS
@@ -25,15 +30,41 @@ AgentId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$"
 # Shown as they are set by name only; written in the file only.
 SECRET_FIELDS, FILE_FIELDS = ("env",), ("command", "env")
 MOST_BYTES = 1024 * 1024
-MOST_ISSUES = 50
+MOST_ISSUES, MOST_SAID = 50, 3
 
 
 class ConfigInvalid(Exception):
-    """The configuration is none; `issues` say where and why."""
+    """The configuration is none; `issues` say where and why, the text on one line the first of them."""
 
     def __init__(self, issues: list[Json]) -> None:
-        super().__init__("; ".join(f"{it['path'] or 'the whole'}: {it['message']}" for it in issues))
+        said = [f"{clean(it['path']) or 'it'} {it['message']}" for it in issues[:MOST_SAID]]
+        more = [f"and {len(issues) - MOST_SAID} more"] if len(issues) > MOST_SAID else []
+        super().__init__("; ".join(said + more))
         self.issues = issues
+
+
+def _fits(is_one: Callable[[str], object], what: str) -> AfterValidator:
+    """Lets pass only values for which `is_one` is true and no ValueError."""
+
+    def check(value: str) -> str:
+        try:
+            fits = is_one(value)
+        except ValueError:
+            fits = False
+        if not fits:
+            raise ValueError(f"must be {what}")
+        return value
+
+    return AfterValidator(check)
+
+
+Vendor = Annotated[str, _fits(VENDORS.__contains__, listed(VENDORS, "or"))]
+Command = Annotated[str, StringConstraints(min_length=1), _fits(shlex.split, "a command line, quotations closed")]
+Host = Annotated[str, _fits(lambda it: origins.listed([it], origins.as_host), "a host: name[:port]")]
+Origin = Annotated[str, _fits(lambda it: origins.listed([it], origins.as_origin), "an origin: http(s)://name[:port]")]
+Directory = Annotated[
+    str, _fits(lambda it: os.path.isabs(it) and os.path.isdir(it), "a directory that is there, named from the root")
+]
 
 
 class _Model(BaseModel):
@@ -46,8 +77,8 @@ class AgentConfig(_Model):
     name: str | None = Field(
         default=None, min_length=1, max_length=64, title="Name", description="What clients call it"
     )
-    vendor: str | None = Field(default=None, title="Vendor", description=f"One of {', '.join(VENDORS)}")
-    command: str | None = Field(default=None, min_length=1, title="Command", description="Set in the file only")
+    vendor: Vendor | None = Field(default=None, title="Vendor", description=f"One of {', '.join(VENDORS)}")
+    command: Command | None = Field(default=None, title="Command", description="Set in the file only")
     env: dict[str, str] = Field(
         default={}, title="Environment", description="Set in the file only; values are not shown"
     )
@@ -58,37 +89,23 @@ class AgentConfig(_Model):
     @model_validator(mode="after")
     def _one_program(self) -> "AgentConfig":
         if self.vendor is not None and self.command is not None:
-            raise ValueError("an agent has a vendor or a command, not both")
-        if self.vendor is not None and self.vendor not in VENDORS:
-            raise ValueError(f"unknown vendor {self.vendor}: one of {', '.join(VENDORS)}")
+            raise ValueError("must have a vendor or a command, not both")
         return self
 
 
 class DoorConfig(_Model):
     """Who may knock, besides this machine."""
 
-    allowed_hosts: list[str] = Field(
+    allowed_hosts: list[Host] = Field(
         default=[], title="Hosts", description="Further Host headers that are ours: name[:port]"
     )
-    allowed_origins: list[str] = Field(default=[], title="Origins", description="Further pages: https://name[:port]")
+    allowed_origins: list[Origin] = Field(default=[], title="Origins", description="Further pages: https://name[:port]")
     remote_agents: list[AgentId] | None = Field(
         default=None,
         title="Remote agents",
         description="Whom editors may have a process of their own of, at /acp: `main` where it is ars, as others touch"
         " the files of this machine",
     )
-
-    @field_validator("allowed_hosts")
-    @classmethod
-    def _hosts(cls, values: list[str]) -> list[str]:
-        origins.listed(values, origins.as_host)
-        return values
-
-    @field_validator("allowed_origins")
-    @classmethod
-    def _origins(cls, values: list[str]) -> list[str]:
-        origins.listed(values, origins.as_origin)
-        return values
 
 
 class ApprovalsConfig(_Model):
@@ -125,7 +142,7 @@ class Config(_Model):
     agents: dict[AgentId, AgentConfig] = Field(
         default={}, title="Agents", description="By id; `main` is the default one"
     )
-    workspace: str | None = Field(default=None, title="Workspace", description="The directory where agents work")
+    workspace: Directory | None = Field(default=None, title="Workspace", description="The directory where agents work")
     gateway: DoorConfig = Field(default=DoorConfig(), title="Door")
     approvals: ApprovalsConfig = Field(default=ApprovalsConfig(), title="Approvals")
     limits: LimitsConfig = Field(default=LimitsConfig(), title="Limits")
@@ -134,15 +151,9 @@ class Config(_Model):
     def _programs(self) -> "Config":
         for id, agent in self.agents.items():
             if agent.vendor is None and agent.command is None and id != "main":
-                raise ValueError(f"agents.{id}: an agent has a vendor or a command")
+                text, about = "must have a vendor or a command", {BELOW: f"agents.{id}"}
+                raise PydanticCustomError("no_program", text, about)
         return self
-
-    @field_validator("workspace")
-    @classmethod
-    def _directory(cls, value: str | None) -> str | None:
-        if value is not None and not (os.path.isabs(value) and os.path.isdir(value)):
-            raise ValueError("is no directory, named from the root")
-        return value
 
     def limited(self, limits: Limits) -> Limits:
         """`limits` with what is chosen here."""
@@ -155,8 +166,9 @@ def parsed(text: str | bytes) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
         more = "comments, trailing commas, single quotes and bare names of JSON5 are not read"
-        raise ConfigInvalid([{"path": "", "message": f"not JSON: {error}; {more}"}]) from None
+        raise ConfigInvalid([{"path": "", "message": f"is not JSON: {error.msg} ({where}); {more}"}]) from None
 
 
 def validated(tree: Any) -> Config:
@@ -164,11 +176,7 @@ def validated(tree: Any) -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        issues = [
-            {"path": ".".join(map(str, it["loc"])), "message": it["msg"].removeprefix("Value error, ")}
-            for it in error.errors(include_url=False, include_context=False, include_input=False)[:MOST_ISSUES]
-        ]
-        raise ConfigInvalid(issues) from None
+        raise ConfigInvalid(issues_of(error, Config, MOST_ISSUES)) from None
 
 
 # ── the file ──────────────────────────────────────────────────────────────────────────────────────────────────────────

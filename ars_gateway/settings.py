@@ -8,7 +8,7 @@ import fcntl
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,11 +120,8 @@ def load(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
     chosen = _config(state_dir / CONFIG_FILE)
     main = chosen.agents.get("main")
     door = chosen.gateway
-    try:
-        allowed_hosts = origins.listed([*_split(value("allow_host")), *door.allowed_hosts], origins.as_host)
-        allowed_origins = origins.listed([*_split(value("allow_origin")), *door.allowed_origins], origins.as_origin)
-    except ValueError as error:
-        raise StartError(f"{error}: a host is name[:port], an origin is http(s)://name[:port]") from None
+    more_hosts = _listed(value("allow_host"), origins.as_host, "host: name[:port] (--allow-host)")
+    more_origins = _listed(value("allow_origin"), origins.as_origin, "origin: http(s)://name[:port] (--allow-origin)")
     port = _port(value("port"))
     secret, secret_from = _secret(mode, given, environ, state_dir)
     return Settings(
@@ -136,8 +133,8 @@ def load(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
         hosts=hosts,
         port=port,
         socket_path=_socket_path(given, value("socket"), state_dir),
-        allowed_hosts=allowed_hosts,
-        allowed_origins=allowed_origins,
+        allowed_hosts=more_hosts | origins.listed(door.allowed_hosts, origins.as_host),
+        allowed_origins=more_origins | origins.listed(door.allowed_origins, origins.as_origin),
         agent=value("agent") or (main and (main.vendor or main.command)) or "ars",
         workspace_path=_workspace(value("workspace") or chosen.workspace),
         store_url=value("store"),
@@ -153,7 +150,7 @@ def _config(path: Path) -> Config:
     except ConfigInvalid as why:
         raise StartError(f"{path}: {why}") from None
     except OSError as why:
-        raise StartError(str(why)) from None
+        raise StartError(f"{path} cannot be read: {why.strerror}" if why.strerror else str(why)) from None
 
 
 def secret_values(environ: Mapping[str, str]) -> list[str]:
@@ -175,7 +172,7 @@ def _auth_mode(value: str | None) -> Literal["token", "password"]:
         return "token"
     if value == "password":
         return "password"
-    raise StartError(f"{value}: sign-in is by token or by password, never without one")
+    raise StartError(f"{value} is no way to sign in: token or password, never without one (--auth)")
 
 
 def _secret(mode: str, given: Mapping[str, Any], environ: Mapping[str, str], state_dir: Path) -> tuple[str, str]:
@@ -216,7 +213,7 @@ def _workspace(value: str | None) -> Path | None:
 
 def _log_level(value: str) -> str:
     if value not in LEVELS:
-        raise StartError(f"{value} is no log level: {', '.join(LEVELS)}")
+        raise StartError(f"{value} is no log level: {', '.join(LEVELS)} (--log-level)")
     return value
 
 
@@ -228,6 +225,16 @@ def _port(value: Any) -> int:
     if not 0 <= port <= 65535:
         raise StartError(f"{value} is no port: a number up to 65535, or 0 for a free one (--port)")
     return port
+
+
+def _listed(value: Any, read: Callable[[str], str | None], what: str) -> frozenset[str]:
+    found: set[str] = set()
+    for one in _split(value):
+        try:
+            found |= origins.listed([one], read)
+        except ValueError:
+            raise StartError(f"{one} is no {what}") from None
+    return frozenset(found)
 
 
 def _split(value: Any) -> list[str]:

@@ -127,7 +127,7 @@ def _read(call: Call) -> bytes | None:
     try:
         return config.read(call.gateway.settings.config_path)
     except OSError as why:
-        raise unavailable(f"the config cannot be read: {why}") from None
+        raise unavailable(f"the config cannot be read: {why.strerror or why}") from None
 
 
 def _parsed(params: Json) -> Any:

@@ -102,7 +102,7 @@ export function configPanel(api) {
       const text = JSON.stringify(config, null, 2);
       body.replaceChildren(
         el('p', { class: 'dim' }, 'In ', el('span', { class: 'mono', text: reveal(path) }), '; change it there, or by config.patch.'),
-        ...issues.map((issue) => el('p', { class: 'state-note', text: reveal(typeof issue === 'string' ? issue : JSON.stringify(issue)) })),
+        ...issues.map((issue) => el('p', { class: 'state-note', text: reveal(`${issue.path || 'it'} ${issue.message}`) })),
         el('pre', { class: 'tool-pre config', tabindex: 0, aria: { label: 'Configuration' }, text: reveal(text) }), copyButton(() => text));
     } catch (error) {
       body.replaceChildren(el('p', { class: 'dim', text: `Not to be seen here: ${reveal(error?.message ?? error)}` }));

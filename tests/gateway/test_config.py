@@ -86,18 +86,27 @@ async def test_a_file_is_written_whole_and_only_over_the_one_that_was_read(runni
 @pytest.mark.parametrize(
     ("tree", "path", "why"),
     [
-        ({"agent": {"model": "x"}}, "agent", "Extra inputs"),
-        ({"approvals": {"policy": "allow"}}, "approvals.policy", "'ask-always'"),
-        ({"approvals": {"seconds": "9"}}, "approvals.seconds", "valid number"),
-        ({"limits": {"tickSeconds": 0}}, "limits.tickSeconds", "greater than or equal to 1"),
-        ({"agents": {"Bad Id": {"vendor": "codex"}}}, "agents.Bad Id.[key]", "pattern"),
-        ({"agents": {"x": {"vendor": "/bin/sh"}}}, "agents.x", "unknown vendor"),
-        ({"agents": {"x": {"name": "X"}}}, "", "a vendor or a command"),
-        ({"workspace": "relative"}, "workspace", "no directory"),
-        ({"gateway": {"allowedOrigins": ["*"]}}, "gateway.allowedOrigins", "*"),
-        ({"__proto__": {}}, "__proto__", "Extra inputs"),
-        ([], "", "valid dictionary"),
-        ("{// no\n}", "", "comments"),
+        ({"agent": {"model": "x"}}, "agent", "is unknown: agents may be meant"),
+        ({"limits": {"tick": 1}}, "limits.tick", "is unknown: there are tickSeconds, queuedBytes, "),
+        ({"agents": {"main": {"Env": {}}}}, "agents.main.Env", "is unknown: env may be meant"),
+        ({"approvals": {"policy": "allow"}}, "approvals.policy", "must be ask, ask-always or deny"),
+        ({"approvals": {"seconds": "9"}}, "approvals.seconds", "must be a number from 1 to 3600, is text"),
+        ({"limits": {"tickSeconds": 0}}, "limits.tickSeconds", "must be a number from 1 to 300: this is less"),
+        ({"limits": {"keptEvents": 1.5}}, "limits.keptEvents", "must be a whole number from 0 to 1000000, is a number"),
+        ({"limits": None}, "limits", "must be an object with tickSeconds, "),
+        ({"agents": {"Bad Id": {"vendor": "codex"}}}, "agents.Bad Id", "must be called by a name of small letters, "),
+        ({"agents": {"x": {"vendor": "/bin/sh"}}}, "agents.x.vendor", "must be ars, opencode, "),
+        ({"agents": {"x": {"name": "X"}}}, "agents.x", "must have a vendor or a command"),
+        ({"agents": {"main": {"name": ""}}}, "agents.main.name", "must be text of 1 to 64 characters: this is shorter"),
+        ({"agents": {"main": {"model": ""}}}, "agents.main.model", "must be text that is not empty: this is shorter"),
+        ({"workspace": "relative"}, "workspace", "must be a directory that is there, named from the root"),
+        ({"gateway": {"allowedHosts": {}}}, "gateway.allowedHosts", "must be a list whose members are each text, is"),
+        ({"gateway": {"allowedHosts": ["a", "b/c"]}}, "gateway.allowedHosts.1", "must be a host: name[:port]"),
+        ({"gateway": {"allowedOrigins": ["*"]}}, "gateway.allowedOrigins.0", "must be an origin: http(s)://name"),
+        ({"gateway": {"remoteAgents": ["X"]}}, "gateway.remoteAgents.0", "must be a name of small letters, "),
+        ({"__proto__": {}}, "__proto__", "is unknown: there are agents, workspace, gateway, approvals and limits"),
+        ([], "", "must be an object with agents, workspace, gateway, approvals and limits, is a list"),
+        ("{// no\n}", "", "is not JSON: unexpected character, expected a string key (line 1, column 2); comments, "),
         ("{'a': 1,}", "", "single quotes"),
     ],
 )
@@ -185,6 +194,16 @@ async def test_an_agent_of_a_known_vendor_is_added_and_removed(running: Running)
 )
 def test_a_merge_patch_is_that_of_rfc_7396(tree: Any, patch: Any, result: Any):
     assert config.merged(tree, patch) == result
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"env": KEY}, {"env": {"A": [KEY]}}, {"command": f"x '{KEY}"}, {"vendor": KEY}, {"name": KEY * 9}]
+)
+def test_what_is_said_of_a_wrong_value_does_not_have_it(wrong: Json):
+    with pytest.raises(config.ConfigInvalid) as found:
+        config.validated({"agents": {"mine": wrong}})
+    assert str(found.value).startswith("agents.mine.")
+    assert KEY not in str(found.value.issues) + str(found.value)
 
 
 @pytest.mark.parametrize("agents", [{"main": {"Env": {"KEY": "sk-secret"}}}, [{"env": {"KEY": "sk-secret"}}]])

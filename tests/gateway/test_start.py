@@ -27,6 +27,8 @@ def state(tmp_path: Path) -> Path:
         (["--agent", "an 'unclosed"], 1, "an agent's command cannot be read: No closing quotation"),
         (["--agent", "no-such-agent"], 1, "no program no-such-agent here: name another --agent"),
         (["--log-file", "/nonexistent/x"], 1, "/nonexistent/x cannot be written (No such file or directory)"),
+        (["--allow-host", "a/b"], 1, "a/b is no host: name[:port] (--allow-host)"),
+        (["--allow-origin", "http://[::1"], 1, "http://[::1 is no origin: http(s)://name[:port] (--allow-origin)"),
         (["--port", "http"], 1, "http is no port: a number up to 65535, or 0 for a free one"),
         (["--state-dir", __file__], 1, f"{__file__} cannot be made or read (File exists): name another --state-dir"),
         (["--store", "nonsense:x"], 1, "a store is named by a URL that starts with"),
@@ -47,7 +49,34 @@ def test_a_log_level_that_is_none_is_said(
 ):
     monkeypatch.setenv("ARS_GATEWAY_LOG_LEVEL", "loud")
     assert main(["--state-dir", str(state)]) == 1
-    assert capsys.readouterr().err == "ars-gateway: loud is no log level: debug, info, warning, error\n"
+    assert capsys.readouterr().err == "ars-gateway: loud is no log level: debug, info, warning, error (--log-level)\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"limits": {"tickSecond": 9}}', "limits.tickSecond is unknown: tickSeconds may be meant"),
+        ('{"approvals": {"seconds": "9"}}', "approvals.seconds must be a number from 1 to 3600, is text"),
+        ('{"agents": {"main": {"env": {"A": 1}}}}', "agents.main.env.A must be text, is a whole number"),
+        ('{"a\\n": 1, "b": 1, "limits": {"c": 1, "d": 1}}', "limits.c is unknown: there are"),
+        ("[]", "it must be an object with agents, workspace, gateway, approvals and limits, is a list"),
+    ],
+)
+def test_a_configuration_that_is_none_is_said_by_its_keys(
+    state: Path, text: str, said: str, capsys: pytest.CaptureFixture[str]
+):
+    (state / "config.json").write_text(text)
+    (state / "config.json").chmod(0o600)
+    assert main(["--state-dir", str(state)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"ars-gateway: {state}/config.json: {said}")
+    assert line.endswith("; and 1 more") == ("; a is unknown: " in line)
+
+
+def test_a_configuration_that_is_no_file_is_said(state: Path, capsys: pytest.CaptureFixture[str]):
+    (state / "config.json").mkdir()
+    assert main(["--state-dir", str(state)]) == 1
+    assert capsys.readouterr().err == f"ars-gateway: {state}/config.json cannot be read: Is a directory\n"
 
 
 def test_a_port_that_is_taken_is_named(state: Path, capsys: pytest.CaptureFixture[str]):
