@@ -12,13 +12,13 @@ from collections.abc import AsyncIterable, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from ars_gateway.access.auth import OWNER
+from ars_gateway.access.connect_tokens import PAGE_CLIENT, page_address
+from ars_gateway.access.scopes import OPERATOR_SCOPES
 from ars_gateway.address import command, fresh
-from ars_gateway.auth import OWNER
-from ars_gateway.connect_tokens import PAGE_CLIENT, page_address
 from ars_gateway.descriptors import raise_limit
 from ars_gateway.errors import StartError
-from ars_gateway.keys import MAIN
-from ars_gateway.scopes import OPERATOR_SCOPES
+from ars_gateway.sessions.keys import MAIN
 from ars_gateway.settings import PORT, PREFIX, Settings, alone, load, secret_values, store_passwords
 from event_log import LogError, StoreInvalid
 
@@ -61,8 +61,8 @@ async def _serve(settings: Settings, given: dict[str, Any], environ: dict[str, s
     import anyio
 
     from ars_gateway.gateway import Gateway
-    from ars_gateway.journal import Journal
-    from ars_gateway.log import Libraries, Redactor, open_log
+    from ars_gateway.observation.journal import Journal
+    from ars_gateway.observation.log import Libraries, Redactor, open_log
     from ars_gateway.server import serving
 
     redact = Redactor()

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ars_gateway.connection import Connection
     from ars_gateway.gateway import Gateway
+    from ars_gateway.sockets.connection import Connection
 
 Json = dict[str, Any]
 OPERATOR = frozenset({"operator"})

@@ -18,11 +18,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-from ars_gateway import origins
+from ars_gateway.access import origins
 from ars_gateway.clean import clean
 from ars_gateway.config_words import BELOW, issues_of, listed
 from ars_gateway.limits import Limits
-from ars_gateway.log import HIDDEN
+from ars_gateway.observation.log import HIDDEN
 from connector import VENDORS
 
 Json = dict[str, Any]

@@ -12,35 +12,35 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from ars_gateway import devices
-from ars_gateway.auth import Credentials
+from ars_gateway.access import devices
+from ars_gateway.access.auth import Credentials
+from ars_gateway.access.connect_tokens import ConnectTokens
+from ars_gateway.access.devices import Devices
+from ars_gateway.access.internal import Internal
+from ars_gateway.access.limiter import Limiter, Rate
+from ars_gateway.access.scopes import ADMIN, EVENTS, READ
+from ars_gateway.access.signatures import Signatures
 from ars_gateway.call import Caller, Method
-from ars_gateway.checks import Checks
-from ars_gateway.connect_tokens import ConnectTokens
-from ars_gateway.counts import Counts
-from ars_gateway.devices import Devices
 from ars_gateway.errors import RESTART
-from ars_gateway.frames import Event
-from ars_gateway.gauges import Gauges
-from ars_gateway.health import Health
-from ars_gateway.hub import Hub
 from ars_gateway.index import open_index
-from ars_gateway.internal import Internal
-from ars_gateway.limiter import Limiter, Rate
 from ars_gateway.limits import LIMITS, PROTOCOL, Limits
-from ars_gateway.lobby import Lobby
-from ars_gateway.log import Log, Sampled
 from ars_gateway.methods import METHODS
-from ars_gateway.presence import Presence
-from ars_gateway.remotes import Remotes
-from ars_gateway.scopes import ADMIN, EVENTS, READ
+from ars_gateway.observation.checks import Checks
+from ars_gateway.observation.counts import Counts
+from ars_gateway.observation.gauges import Gauges
+from ars_gateway.observation.health import Health
+from ars_gateway.observation.log import Log, Sampled
+from ars_gateway.protocol.frames import Event
+from ars_gateway.remote.remotes import Remotes
 from ars_gateway.settings import Settings
-from ars_gateway.signatures import Signatures
-from ars_gateway.talks import Talks
-from ars_gateway.watching import Watching
+from ars_gateway.sockets.hub import Hub
+from ars_gateway.sockets.lobby import Lobby
+from ars_gateway.sockets.presence import Presence
+from ars_gateway.sockets.watching import Watching
+from ars_gateway.talks.talks import Talks
 
 if TYPE_CHECKING:
-    from ars_gateway.connection import Connection
+    from ars_gateway.sockets.connection import Connection
 
 Json = dict[str, Any]
 

@@ -23,17 +23,18 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from ars_gateway import descriptors, origins
+from ars_gateway import descriptors
+from ars_gateway.access import origins
 from ars_gateway.clean import clean
-from ars_gateway.connection import Connection
 from ars_gateway.errors import StartError, http_body
 from ars_gateway.gateway import Gateway
 from ars_gateway.http.acp_socket import EditorSocket
 from ars_gateway.http.errors import HttpError
 from ars_gateway.http.lingering import lingering
-from ars_gateway.lobby import Ticket
 from ars_gateway.settings import LOOPBACK, Settings
-from ars_gateway.ws import Socket
+from ars_gateway.sockets.connection import Connection
+from ars_gateway.sockets.lobby import Ticket
+from ars_gateway.sockets.ws import Socket
 
 BACKLOG = 1024
 # A peer that has vanished without a word is gone after a minute or so. Accepted sockets have it from the listening one.

@@ -17,11 +17,12 @@ from urllib.parse import unquote, urlsplit
 
 import platformdirs
 
-from ars_gateway import config, origins
-from ars_gateway.auth import OWNER, Credential, digest
+from ars_gateway import config
+from ars_gateway.access import origins
+from ars_gateway.access.auth import OWNER, Credential, digest
 from ars_gateway.config import Config, ConfigInvalid
 from ars_gateway.errors import StartError
-from ars_gateway.log import LEVELS
+from ars_gateway.observation.log import LEVELS
 
 PREFIX = "ARS_GATEWAY_"
 PORT = 18789

@@ -1,6 +1,6 @@
 """Which scope each route asks for. A route without a row does not answer: what nobody thought of is closed."""
 
-from ars_gateway.scopes import APPROVALS, READ, WRITE
+from ars_gateway.access.scopes import APPROVALS, READ, WRITE
 
 ANYBODY = None
 

@@ -16,6 +16,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from acp_wire.framing import NotJson, decode
+from ars_gateway.access.scopes import WRITE
 from ars_gateway.call import Caller
 from ars_gateway.gateway import Gateway
 from ars_gateway.http import bodies
@@ -31,11 +32,10 @@ from ars_gateway.http.errors import (
 )
 from ars_gateway.http.sign_in import caller_of
 from ars_gateway.http.sse import EVENTS, Streamed
-from ars_gateway.keys import MAIN
-from ars_gateway.outlets import Entry, Forgotten, Outlet, Outlets, Reader
-from ars_gateway.remote import Ended, Remote, Stuck, Way, is_initialize, is_message, session_of, taken_up
-from ars_gateway.remotes import Crowded, NoSuchAgent
-from ars_gateway.scopes import WRITE
+from ars_gateway.remote.outlets import Entry, Forgotten, Outlet, Outlets, Reader
+from ars_gateway.remote.remote import Ended, Remote, Stuck, Way, is_initialize, is_message, session_of, taken_up
+from ars_gateway.remote.remotes import Crowded, NoSuchAgent
+from ars_gateway.sessions.keys import MAIN
 from connector import AgentNotFound
 
 Json = dict[str, Any]

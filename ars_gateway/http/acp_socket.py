@@ -14,16 +14,16 @@ import anyio
 
 from acp_wire.errors import INVALID_REQUEST, PARSE_ERROR
 from acp_wire.framing import NotJson, decode, encode
-from ars_gateway import origins
+from ars_gateway.access import origins
+from ars_gateway.access.scopes import WRITE
 from ars_gateway.errors import FAILED, POLICY, PROTOCOL_ERROR, RESTART
 from ars_gateway.gateway import Gateway
 from ars_gateway.http.acp import AGENT, PATH, opened
 from ars_gateway.http.errors import FORBIDDEN, HttpError
 from ars_gateway.http.sign_in import by_bearer
-from ars_gateway.keys import MAIN
-from ars_gateway.remote import GATEWAY_ENDS, UNREAD_BYTES, Ended, Remote, is_initialize, is_message
-from ars_gateway.scopes import WRITE
-from ars_gateway.ws import Socket
+from ars_gateway.remote.remote import GATEWAY_ENDS, UNREAD_BYTES, Ended, Remote, is_initialize, is_message
+from ars_gateway.sessions.keys import MAIN
+from ars_gateway.sockets.ws import Socket
 
 Json = dict[str, Any]
 

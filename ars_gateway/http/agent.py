@@ -13,9 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ars_gateway import approvals, failures, hands, keys
+from ars_gateway.access.scopes import APPROVALS, READ, WRITE
 from ars_gateway.call import Caller
-from ars_gateway.feed import Feed
 from ars_gateway.gateway import Gateway
 from ars_gateway.http.agent_events import Encoding, Events, Lines, Names, hidden_from
 from ars_gateway.http.bodies import json_body
@@ -33,10 +32,12 @@ from ars_gateway.http.following import Following, View, reply, run_of, watch
 from ars_gateway.http.openapi import problems
 from ars_gateway.http.sign_in import caller_of
 from ars_gateway.http.sse import EVENTS, LINES, Streamed, last_event_id
-from ars_gateway.ledger import Entry, OtherBody, body_of
-from ars_gateway.rooms import Room
-from ars_gateway.runs import Order, Run
-from ars_gateway.scopes import APPROVALS, READ, WRITE
+from ars_gateway.sessions import keys
+from ars_gateway.sessions.feed import Feed
+from ars_gateway.sessions.ledger import Entry, OtherBody, body_of
+from ars_gateway.sessions.rooms import Room
+from ars_gateway.talks import approvals, failures, hands
+from ars_gateway.talks.runs import Order, Run
 from connector import ConnectorError
 
 Json = dict[str, Any]

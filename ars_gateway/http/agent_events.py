@@ -9,11 +9,9 @@ its result is there), `tool_result` (it was),
 import json
 from typing import Any, Protocol
 
-from ars_gateway import failures
-from ars_gateway.approvals import DECISIONS
+from ars_gateway.access.scopes import APPROVALS, WRITE
 from ars_gateway.call import Caller
 from ars_gateway.errors import UNAVAILABLE
-from ars_gateway.feed import Entry
 from ars_gateway.http import sse
 from ars_gateway.http.errors import (
     AGENT_UNAVAILABLE,
@@ -24,8 +22,10 @@ from ars_gateway.http.errors import (
     LLM_STREAM_INTERRUPTED,
     TOOL_TIMEOUT,
 )
-from ars_gateway.runs import RESTART
-from ars_gateway.scopes import APPROVALS, WRITE
+from ars_gateway.sessions.feed import Entry
+from ars_gateway.talks import failures
+from ars_gateway.talks.approvals import DECISIONS
+from ars_gateway.talks.runs import RESTART
 
 Json = dict[str, Any]
 

@@ -5,10 +5,10 @@ from typing import Any
 import anyio
 from starlette.requests import ClientDisconnect, Request
 
-from ars_gateway.frames import NotJson, parse, too_deep
 from ars_gateway.gateway import Gateway
 from ars_gateway.http.errors import INVALID_MESSAGE, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, HttpError, too_often
 from ars_gateway.http.openapi import problems
+from ars_gateway.protocol.frames import NotJson, parse, too_deep
 
 Json = dict[str, Any]
 MOST = 1024 * 1024

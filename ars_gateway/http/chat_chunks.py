@@ -9,12 +9,12 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from ars_gateway.feed import Entry as Told
-from ars_gateway.frames import encoded
 from ars_gateway.http import openai_errors
 from ars_gateway.http.chat_notes import Notes
 from ars_gateway.http.errors import HttpError
-from ars_gateway.ledger import Entry
+from ars_gateway.protocol.frames import encoded
+from ars_gateway.sessions.feed import Entry as Told
+from ars_gateway.sessions.ledger import Entry
 
 Json = dict[str, Any]
 

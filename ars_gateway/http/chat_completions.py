@@ -18,8 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from ars_gateway import choices, failures, keys, passing
-from ars_gateway.feed import Feed
+from ars_gateway.access.scopes import WRITE
 from ars_gateway.gateway import Gateway
 from ars_gateway.http import chat_chunks, chat_messages, openai_errors
 from ars_gateway.http.agent_events import hidden_from
@@ -32,10 +31,12 @@ from ars_gateway.http.openai_errors import invalid
 from ars_gateway.http.pages import origin_of
 from ars_gateway.http.sign_in import caller_of
 from ars_gateway.http.sse import Streamed
-from ars_gateway.ledger import body_of
-from ars_gateway.rooms import Room
-from ars_gateway.runs import Order, Run
-from ars_gateway.scopes import WRITE
+from ars_gateway.sessions import choices, keys
+from ars_gateway.sessions.feed import Feed
+from ars_gateway.sessions.ledger import body_of
+from ars_gateway.sessions.rooms import Room
+from ars_gateway.talks import failures, passing
+from ars_gateway.talks.runs import Order, Run
 from connector import ConnectorError
 
 Json = dict[str, Any]

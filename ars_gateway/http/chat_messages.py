@@ -9,8 +9,8 @@ import binascii
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from ars_gateway.history import BEHIND
 from ars_gateway.http.openai_errors import invalid
+from ars_gateway.sessions.history import BEHIND
 
 Json = dict[str, Any]
 

@@ -4,7 +4,7 @@ answer, as a paragraph by itself, and says where it is answered. Nothing is allo
 from typing import Any
 from urllib.parse import quote
 
-from ars_gateway.feed import Entry
+from ars_gateway.sessions.feed import Entry
 
 Json = dict[str, Any]
 

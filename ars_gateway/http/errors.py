@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from ars_gateway import errors
 from ars_gateway.errors import GatewayError, MethodError, http_body
-from ars_gateway.frames import encoded
+from ars_gateway.protocol.frames import encoded
 
 Json = dict[str, Any]
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from zlib import crc32
 
-from ars_gateway.feed import Entry, Feed
 from ars_gateway.http.agent_events import Encoding, Names, end_of, told
-from ars_gateway.ledger import Entry as Settled
-from ars_gateway.rooms import Room
-from ars_gateway.runs import Run, Runs
+from ars_gateway.sessions.feed import Entry, Feed
+from ars_gateway.sessions.ledger import Entry as Settled
+from ars_gateway.sessions.rooms import Room
+from ars_gateway.talks.runs import Run, Runs
 
 # Entries that are looked at, and about how many characters are written, at once.
 MOST_ENTRIES = 512

@@ -8,12 +8,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ars_gateway.checks import LATE, Store
+from ars_gateway.access.scopes import READ
 from ars_gateway.gateway import Gateway
 from ars_gateway.http.errors import json_response
 from ars_gateway.http.sign_in import caller_of
-from ars_gateway.keys import MAIN
-from ars_gateway.scopes import READ
+from ars_gateway.observation.checks import LATE, Store
+from ars_gateway.sessions.keys import MAIN
 
 Json = dict[str, Any]
 

@@ -13,7 +13,7 @@ from ars_gateway.gateway import Gateway
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
-    from ars_gateway.counts import Histogram
+    from ars_gateway.observation.counts import Histogram
 
 STATES = ("stopped", "starting", "ready", "busy", "draining", "backoff", "failed")
 

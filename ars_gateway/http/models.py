@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from ars_gateway.gateway import Gateway
 from ars_gateway.http.errors import HttpError, json_response
-from ars_gateway.keys import MAIN, agent_id
+from ars_gateway.sessions.keys import MAIN, agent_id
 
 Json = dict[str, Any]
 

@@ -5,10 +5,10 @@ from typing import Any
 
 from starlette.responses import Response
 
-from ars_gateway import failures
 from ars_gateway.http.errors import INTERNAL, INVALID_MESSAGE, HttpError, as_http, json_response
-from ars_gateway.ledger import Entry
-from ars_gateway.runs import RESTART
+from ars_gateway.sessions.ledger import Entry
+from ars_gateway.talks import failures
+from ars_gateway.talks.runs import RESTART
 
 Json = dict[str, Any]
 

@@ -17,9 +17,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ars_gateway.connect_tokens import page_origin
+from ars_gateway.access.connect_tokens import page_origin
+from ars_gateway.access.origins import UNIX
 from ars_gateway.gateway import Gateway
-from ars_gateway.origins import UNIX
 
 TYPES = {
     "html": "text/html; charset=utf-8",

@@ -10,15 +10,15 @@ from hashlib import sha256
 
 from starlette.requests import Request
 
-from ars_gateway.auth import OWNER, Credential
+from ars_gateway.access.auth import OWNER, Credential
+from ars_gateway.access.internal import SCOPES, Busy, NotSigned
+from ars_gateway.access.origins import Peer
+from ars_gateway.access.scopes import closure
 from ars_gateway.call import Caller
 from ars_gateway.clean import clean
 from ars_gateway.gateway import Gateway
 from ars_gateway.http.bodies import read
 from ars_gateway.http.errors import FORBIDDEN, UNAUTHORIZED, HttpError, too_often
-from ars_gateway.internal import SCOPES, Busy, NotSigned
-from ars_gateway.origins import Peer
-from ars_gateway.scopes import closure
 
 CLIENT, SERVICE = "http", "service"
 MOST_SIGNED = 16 * 1024 * 1024

@@ -4,12 +4,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ars_gateway.connect_tokens import PAGE_CLIENT, SECONDS, page_address
+from ars_gateway.access.connect_tokens import PAGE_CLIENT, SECONDS, page_address
+from ars_gateway.access.scopes import READ, granted
 from ars_gateway.gateway import Gateway
 from ars_gateway.http.bodies import json_body
 from ars_gateway.http.errors import json_response, too_often
 from ars_gateway.http.sign_in import caller_of
-from ars_gateway.scopes import READ, granted
 
 
 async def auth_token(request: Request) -> Response:

@@ -1,5 +1,6 @@
 """The table of methods: what is served, to whom, by which function. What is not here is unknown."""
 
+from ars_gateway.access.scopes import ADMIN, PAIRING, READ, WRITE
 from ars_gateway.call import NODE, Method
 from ars_gateway.methods import (
     agent,
@@ -16,7 +17,6 @@ from ars_gateway.methods import (
     usage,
 )
 from ars_gateway.methods.resume import resume
-from ars_gateway.scopes import ADMIN, PAIRING, READ, WRITE
 
 __all__ = ["METHODS"]
 

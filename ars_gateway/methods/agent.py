@@ -2,14 +2,15 @@
 
 from typing import Any
 
-from ars_gateway import choices, failures, keys, naming
+from ars_gateway.access.scopes import READ, WRITE
 from ars_gateway.call import Call, Method
 from ars_gateway.errors import UNAVAILABLE, MethodError, invalid
-from ars_gateway.ledger import Entry, body_of, now
 from ars_gateway.methods.chat import failed, prompt, start
-from ars_gateway.rooms import Room
-from ars_gateway.runs import Order
-from ars_gateway.scopes import READ, WRITE
+from ars_gateway.sessions import choices, keys, naming
+from ars_gateway.sessions.ledger import Entry, body_of, now
+from ars_gateway.sessions.rooms import Room
+from ars_gateway.talks import failures
+from ars_gateway.talks.runs import Order
 
 Json = dict[str, Any]
 

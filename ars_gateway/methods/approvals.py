@@ -4,10 +4,10 @@ _ars.elicitation.resolve: forms that wait."""
 from collections.abc import Callable
 from typing import Any
 
-from ars_gateway.approvals import Refused, Unknown, plain
+from ars_gateway.access.scopes import APPROVALS, WRITE
 from ars_gateway.call import Call, Json, Method
 from ars_gateway.errors import MethodError, invalid
-from ars_gateway.scopes import APPROVALS, WRITE
+from ars_gateway.talks.approvals import Refused, Unknown, plain
 
 _FIELDS = ("command", "cwd", "host", "security", "ask", "agentId", "resolvedPath", "sessionKey")
 

@@ -4,12 +4,13 @@ import base64
 import binascii
 from typing import Any
 
-from ars_gateway import choices, failures, history, naming
+from ars_gateway.access.scopes import ADMIN, READ, WRITE
 from ars_gateway.call import Call, Method
 from ars_gateway.errors import MethodError, invalid
-from ars_gateway.ledger import Entry, OtherBody, body_of
-from ars_gateway.runs import Order, Run
-from ars_gateway.scopes import ADMIN, READ, WRITE
+from ars_gateway.sessions import choices, history, naming
+from ars_gateway.sessions.ledger import Entry, OtherBody, body_of
+from ars_gateway.talks import failures
+from ars_gateway.talks.runs import Order, Run
 from connector import ConnectorError
 
 Json = dict[str, Any]

@@ -6,10 +6,10 @@ from importlib.metadata import version
 from typing import Any
 
 from ars_gateway import config
+from ars_gateway.access.scopes import ADMIN
 from ars_gateway.call import Call, Json, Method
 from ars_gateway.config import Config, ConfigInvalid
 from ars_gateway.errors import invalid, unavailable
-from ars_gateway.scopes import ADMIN
 
 RATE = (3, 60.0)
 RESTART_MS, LONGEST_MS = 2_000, 60_000

@@ -1,9 +1,9 @@
 """Pairing and device tokens. Who is no admin manages its own device only, and nobody grants what it does not hold."""
 
+from ars_gateway.access.scopes import ADMIN, closure
 from ars_gateway.call import Call, Json
-from ars_gateway.connection import Connection
 from ars_gateway.errors import POLICY, invalid
-from ars_gateway.scopes import ADMIN, closure
+from ars_gateway.sockets.connection import Connection
 
 
 def pair_list(call: Call, params: Json) -> Json:

@@ -4,8 +4,8 @@ from typing import Any
 
 import orjson
 
+from ars_gateway.access.scopes import READ
 from ars_gateway.call import Call, Json, Method
-from ars_gateway.scopes import READ
 
 
 def health(call: Call, params: Json) -> orjson.Fragment:

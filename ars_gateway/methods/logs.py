@@ -2,9 +2,9 @@
 
 from dataclasses import asdict
 
-from ars_gateway import journal
+from ars_gateway.access.scopes import READ
 from ars_gateway.call import Call, Json, Method
-from ars_gateway.scopes import READ
+from ars_gateway.observation import journal
 
 LINES, BYTES = 500, 250_000
 

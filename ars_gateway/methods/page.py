@@ -10,17 +10,19 @@ from typing import Any
 
 import anyio.to_thread
 
-from ars_gateway import choices, failures, gauges, keys, naming, patches, rooms
+from ars_gateway.access.scopes import ADMIN, READ, WRITE
 from ars_gateway.call import Call, Caller, Json, Method
-from ars_gateway.conversations import page
 from ars_gateway.errors import invalid
-from ars_gateway.feed import Feed
-from ars_gateway.ledger import now
-from ars_gateway.rooms import Room
-from ars_gateway.runs import Run
-from ars_gateway.scopes import ADMIN, READ, WRITE
-from ars_gateway.turns import Turn
-from ars_gateway.watching import hidden
+from ars_gateway.observation import gauges
+from ars_gateway.sessions import choices, keys, naming, patches, rooms
+from ars_gateway.sessions.feed import Feed
+from ars_gateway.sessions.ledger import now
+from ars_gateway.sessions.rooms import Room
+from ars_gateway.sockets.watching import hidden
+from ars_gateway.talks import failures
+from ars_gateway.talks.conversations import page
+from ars_gateway.talks.runs import Run
+from ars_gateway.talks.turns import Turn
 from connector import NotOffered, Session
 from connector.errors import ConnectorError
 

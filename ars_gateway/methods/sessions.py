@@ -3,12 +3,13 @@
 import anyio
 import orjson
 
-from ars_gateway import choices, failures, history, keys, naming, patches, rooms
+from ars_gateway.access.scopes import ADMIN, READ
 from ars_gateway.call import Call, Json, Method
 from ars_gateway.errors import invalid
-from ars_gateway.ledger import now
-from ars_gateway.rooms import Room
-from ars_gateway.scopes import ADMIN, READ
+from ars_gateway.sessions import choices, history, keys, naming, patches, rooms
+from ars_gateway.sessions.ledger import now
+from ars_gateway.sessions.rooms import Room
+from ars_gateway.talks import failures
 from event_log import LogError
 
 PREVIEWS = 64

@@ -1,9 +1,9 @@
 """models.list, usage.status, usage.cost: what answers, and what that has taken."""
 
-from ars_gateway import spending
+from ars_gateway.access.scopes import READ
 from ars_gateway.call import Call, Json, Method
-from ars_gateway.ledger import now
-from ars_gateway.scopes import READ
+from ars_gateway.sessions.ledger import now
+from ars_gateway.talks import spending
 from connector import ConnectorError
 
 DAYS = 30

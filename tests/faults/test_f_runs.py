@@ -15,8 +15,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from ars_gateway.approvals import Approvals, Unknown
-from ars_gateway.rooms import Rooms
+from ars_gateway.sessions.rooms import Rooms
+from ars_gateway.talks.approvals import Approvals, Unknown
 from tests.gateway.client import Client, Refusal
 from tests.gateway.host import program, starter
 from tests.gateway.talking import GUEST, admit_guest, heard, last, mock, said, send

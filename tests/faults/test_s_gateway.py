@@ -14,14 +14,14 @@ from tempfile import TemporaryDirectory
 import anyio
 import pytest
 
-from ars_gateway.auth import Credentials, digest
+from ars_gateway.access.auth import Credentials, digest
+from ars_gateway.access.limiter import FAILURES
+from ars_gateway.access.scopes import closure
 from ars_gateway.call import Caller
 from ars_gateway.clean import clean
-from ars_gateway.dispatch import forbidden
-from ars_gateway.limiter import FAILURES
 from ars_gateway.limits import Limits
 from ars_gateway.methods import METHODS
-from ars_gateway.scopes import closure
+from ars_gateway.sockets.dispatch import forbidden
 from tests.faults import foreign
 from tests.faults.conftest import FULL
 from tests.gateway.client import Refusal, connect_params
@@ -105,7 +105,7 @@ async def test_guessing_gets_five_tries(start, record, count, tmp_path):
 @pytest.mark.faults("S20 timing")
 @pytest.mark.skipif(not FULL, reason="a statistic, only in the full count")
 def test_the_time_of_a_comparison_tells_nothing(record):
-    from ars_gateway.auth import Credential
+    from ars_gateway.access.auth import Credential
 
     secret = "s" * 43
     credentials = Credentials("token", (Credential("owner", digest(secret)),))

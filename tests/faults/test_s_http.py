@@ -10,7 +10,7 @@ import anyio
 import httpx2
 import pytest
 
-from ars_gateway.auth import OWNER
+from ars_gateway.access.auth import OWNER
 from ars_gateway.http.access import ACCESS
 from tests.faults import foreign
 from tests.gateway.host import TOKEN, program

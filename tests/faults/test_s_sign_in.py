@@ -12,11 +12,11 @@ import anyio
 import httpx2
 import pytest
 
-from ars_gateway.auth import OWNER, Credential, Credentials, digest
+from ars_gateway.access.auth import OWNER, Credential, Credentials, digest
+from ars_gateway.access.limiter import FAILURES
+from ars_gateway.access.scopes import ADMIN, APPROVALS, PAIRING, READ, WRITE
 from ars_gateway.http.app import make_app
-from ars_gateway.limiter import FAILURES
 from ars_gateway.limits import Limits
-from ars_gateway.scopes import ADMIN, APPROVALS, PAIRING, READ, WRITE
 from tests.faults import foreign
 from tests.gateway.client import connect_params
 from tests.gateway.host import TOKEN, program

@@ -15,7 +15,7 @@ import anyio
 import httpx2
 
 from ars_gateway.config import Config
-from ars_gateway.feed import Feed
+from ars_gateway.sessions.feed import Feed
 from tests.gateway.client import Client, Json, Refusal
 from tests.gateway.host import Running
 from tests.gateway.http.asking import asking

@@ -4,7 +4,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from ars_gateway.auth import Credential, Credentials, digest
+from ars_gateway.access.auth import Credential, Credentials, digest
 from tests.gateway.client import Client, Json
 from tests.gateway.conftest import TOKEN, Running
 

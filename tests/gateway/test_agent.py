@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ars_gateway.agents import MOST_OPEN
+from ars_gateway.talks.agents import MOST_OPEN
 from tests.gateway.client import Refusal
 from tests.gateway.conftest import Start
 from tests.gateway.talking import last, mock, send

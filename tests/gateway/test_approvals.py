@@ -9,7 +9,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from ars_gateway.approvals import plain
+from ars_gateway.talks.approvals import plain
 from tests.gateway.client import Client, Device, Json, Refusal
 from tests.gateway.conftest import Running, Start
 from tests.gateway.talking import GUEST, admit_guest, last, mock, said, send, text_of

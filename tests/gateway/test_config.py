@@ -12,11 +12,11 @@ import pytest
 
 from acp_wire.schema.tool_calls import ToolCallUpdate
 from ars_gateway import config
-from ars_gateway.agents import counting, kinds, policy_of
 from ars_gateway.errors import StartError
 from ars_gateway.limits import LIMITS
-from ars_gateway.log import HIDDEN
+from ars_gateway.observation.log import HIDDEN
 from ars_gateway.settings import load
+from ars_gateway.talks.agents import counting, kinds, policy_of
 from connector import VENDORS
 from connector.permissions import Act, Answer
 from tests.gateway.client import Client, Refusal

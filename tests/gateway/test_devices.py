@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from ars_gateway import identity
-from ars_gateway.scopes import closure
+from ars_gateway.access import identity
+from ars_gateway.access.scopes import closure
 from tests.gateway.client import Device, Refusal, connect_params
 from tests.gateway.host import TOKEN
 from tests.gateway.wire import recorded

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ars_gateway.journal import Journal, tail
+from ars_gateway.observation.journal import Journal, tail
 from tests.gateway.client import Device, Refusal
 from tests.gateway.conftest import Running, Start
 from tests.gateway.talking import last, mock, send

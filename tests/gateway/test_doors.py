@@ -8,7 +8,7 @@ import stat
 import anyio
 import pytest
 
-from ars_gateway import origins
+from ars_gateway.access import origins
 from ars_gateway.errors import StartError
 from ars_gateway.server import bound
 from ars_gateway.settings import Settings, kept_secret, load, private_dir

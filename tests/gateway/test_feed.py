@@ -6,7 +6,7 @@ from typing import Any
 
 import anyio
 
-from ars_gateway.feed import LEAST_BYTES, MOST_BYTES, Feed, Feeds, prompt_of
+from ars_gateway.sessions.feed import LEAST_BYTES, MOST_BYTES, Feed, Feeds, prompt_of
 from tests.gateway.conftest import Start
 from tests.gateway.talking import last, mock, send
 

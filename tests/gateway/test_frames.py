@@ -9,8 +9,8 @@ import pytest
 
 from ars_gateway.call import Method
 from ars_gateway.errors import AGENT_TIMEOUT, MethodError
-from ars_gateway.frames import text_frame
 from ars_gateway.limits import LIMITS
+from ars_gateway.protocol.frames import text_frame
 from tests.gateway.client import Refusal
 from tests.gateway.wire import recorded
 

@@ -4,8 +4,8 @@ import os
 import subprocess
 import sys
 
-from ars_gateway.counts import FIRST_WORDS, Histogram
-from ars_gateway.gauges import KEPT, Gauges, rss, rss_of_groups
+from ars_gateway.observation.counts import FIRST_WORDS, Histogram
+from ars_gateway.observation.gauges import KEPT, Gauges, rss, rss_of_groups
 
 WAITS = "import sys; sys.stdout.write('up\\n'); sys.stdout.flush(); sys.stdin.read()"
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ars_gateway.frames import encoded
-from ars_gateway.story import Halves
+from ars_gateway.protocol.frames import encoded
+from ars_gateway.sessions.story import Halves
 from tests.gateway.conftest import Start
 from tests.gateway.http.asking import asking
 from tests.gateway.http.events import all_told, message

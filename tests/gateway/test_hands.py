@@ -5,9 +5,9 @@ from typing import Any
 import anyio
 import pytest
 
-from ars_gateway.feed import Feeds
-from ars_gateway.hands import MOST_REMEMBERED, Hands, Twice, Unknown
-from ars_gateway.rooms import Room
+from ars_gateway.sessions.feed import Feeds
+from ars_gateway.sessions.rooms import Room
+from ars_gateway.talks.hands import MOST_REMEMBERED, Hands, Twice, Unknown
 from connector import ToolCall
 
 ROOM = Room("owner", "agent:main:main", "transcript", 0, "main", "/")

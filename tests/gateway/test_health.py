@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ars_gateway import health
+from ars_gateway.observation import health
 from tests.gateway.client import Refusal
 from tests.gateway.conftest import Running, Start
 from tests.gateway.talking import GUEST, admit_guest, last, mock, send

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ars_gateway.history import BEHIND, History, history, newest, previews
+from ars_gateway.sessions.history import BEHIND, History, history, newest, previews
 
 
 def entries(*found: dict[str, Any]) -> list[tuple[int, dict[str, Any]]]:

@@ -4,8 +4,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from ars_gateway.hub import Marks
 from ars_gateway.limits import Limits
+from ars_gateway.sockets.hub import Marks
 from tests.gateway.client import Client, Refusal
 from tests.support.waiting import until
 

@@ -5,8 +5,8 @@ from hashlib import sha256
 
 import pytest
 
-from ars_gateway import internal
-from ars_gateway.internal import MOST, WINDOW_MS, Busy, Internal, NotSigned
+from ars_gateway.access import internal
+from ars_gateway.access.internal import MOST, WINDOW_MS, Busy, Internal, NotSigned
 
 NOW = 1_700_000_000_000
 DIGEST = sha256(b"{}").hexdigest()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ars_gateway import keys
+from ars_gateway.sessions import keys
 
 
 @pytest.mark.parametrize(

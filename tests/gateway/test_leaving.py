@@ -8,8 +8,8 @@ from pathlib import Path
 import anyio
 
 from ars_gateway.limits import Limits
-from ars_gateway.lists import MOST_BYTES, Lists
-from ars_gateway.rooms import Room
+from ars_gateway.sessions.lists import MOST_BYTES, Lists
+from ars_gateway.sessions.rooms import Room
 from tests.gateway.client import Refusal
 from tests.gateway.conftest import Running, Start
 from tests.gateway.talking import last, mock, send

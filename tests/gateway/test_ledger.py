@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ars_gateway.index import open_index
-from ars_gateway.ledger import Entry, Ledger, OtherBody, body_of
+from ars_gateway.sessions.ledger import Entry, Ledger, OtherBody, body_of
 
 
 def entry(id: str = "r1", principal: str = "owner", body: bytes = b"b") -> Entry:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ars_gateway.limiter import FAILURES, GLOBAL_FAILURES, LOCKED, MOST_BUCKETS, WINDOW, Limiter, Rate
+from ars_gateway.access.limiter import FAILURES, GLOBAL_FAILURES, LOCKED, MOST_BUCKETS, WINDOW, Limiter, Rate
 from tests.gateway.client import Device, Refusal, connect_params
 from tests.gateway.host import TOKEN
 

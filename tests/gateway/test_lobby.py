@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from ars_gateway.limits import Limits
-from ars_gateway.lobby import CROWDED, EXPIRED, Lobby
+from ars_gateway.sockets.lobby import CROWDED, EXPIRED, Lobby
 from tests.gateway.host import TOKEN
 from tests.gateway.raw import opened
 

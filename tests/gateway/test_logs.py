@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ars_gateway.journal import Journal, tail
-from ars_gateway.log import Redactor, open_log
+from ars_gateway.observation.journal import Journal, tail
+from ars_gateway.observation.log import Redactor, open_log
 from tests.gateway.client import Refusal
 from tests.gateway.conftest import TOKEN, Running
 from tests.gateway.host import program

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from ars_gateway.limits import LIMITS
-from ars_gateway.outlets import ENTRY_BYTES, Forgotten, Outlet, Outlets, Reader
+from ars_gateway.remote.outlets import ENTRY_BYTES, Forgotten, Outlet, Outlets, Reader
 
 
 class Clock:

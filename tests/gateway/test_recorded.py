@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ars_gateway import health
 from ars_gateway.limits import LIMITS
+from ars_gateway.observation import health
 from fixtures.model_server import model_server
 from tests.gateway.conftest import Start
 from tests.gateway.host import starter

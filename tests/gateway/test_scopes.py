@@ -3,10 +3,10 @@
 import anyio
 import pytest
 
+from ars_gateway.access.scopes import ADMIN, APPROVALS, EVENTS, PAIRING, READ, WRITE
 from ars_gateway.call import NODE
 from ars_gateway.limits import Limits
 from ars_gateway.methods import METHODS
-from ars_gateway.scopes import ADMIN, APPROVALS, EVENTS, PAIRING, READ, WRITE
 from tests.gateway.client import Refusal
 from tests.gateway.wire import SCHEMA, recorded
 

@@ -4,7 +4,7 @@ import itertools
 import time
 from typing import Any
 
-from ars_gateway.story import Story
+from ars_gateway.sessions.story import Story
 
 
 def said(text: str) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from typing import Any
 import orjson
 
 from acp_wire.schema.session_update import SessionUpdate
-from ars_gateway.conversations import MOST_BYTES, MOST_ENTRIES, page
-from ars_gateway.feed import Entry, Feed
-from ars_gateway.turns import KINDS, LONG, TERMINAL_CHARACTERS, Past, Turn, joined, recent
+from ars_gateway.sessions.feed import Entry, Feed
+from ars_gateway.talks.conversations import MOST_BYTES, MOST_ENTRIES, page
+from ars_gateway.talks.turns import KINDS, LONG, TERMINAL_CHARACTERS, Past, Turn, joined, recent
 
 Json = dict[str, Any]
 CUT_OFF = {"code": "UNAVAILABLE", "message": "restarted"}

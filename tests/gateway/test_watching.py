@@ -9,10 +9,10 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from ars_gateway import feed as feeds
-from ars_gateway.feed import Entry, Feed
 from ars_gateway.limits import Limits
-from ars_gateway.watching import EVENT_ENTRIES, MOST_WATCHED, together
+from ars_gateway.sessions import feed as feeds
+from ars_gateway.sessions.feed import Entry, Feed
+from ars_gateway.sockets.watching import EVENT_ENTRIES, MOST_WATCHED, together
 from tests.gateway.client import Client, Refusal
 from tests.gateway.conftest import Running, Start
 from tests.gateway.talking import GUEST, admit_guest, last, send

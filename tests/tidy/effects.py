@@ -43,13 +43,13 @@ BOUNDARIES = {
     "ars_acp/mcp_client.py": 1,  # a foreign server's fault, of whatever kind, is that server's
     "ars_cli/__main__.py": 1,
     "ars_gateway/__main__.py": 1,
-    "ars_gateway/agents.py": 1,  # what ends an agent that should not ends that agent
     "ars_gateway/gateway.py": 1,  # what one connection has started and nobody waits for
     "ars_gateway/http/app.py": 1,  # a door's fault becomes an error answer
-    "ars_gateway/remote.py": 1,  # the fault of one editor's connection is that connection's
-    "ars_gateway/runs.py": 1,  # a run's fault is that run's: no other ends with it
-    "ars_gateway/watching.py": 1,  # what cannot be told of a session ends that being followed, not the gateway
-    "ars_gateway/dispatch.py": 2,  # a method's fault, inline or in its task, becomes an error answer
+    "ars_gateway/remote/remote.py": 1,  # the fault of one editor's connection is that connection's
+    "ars_gateway/sockets/dispatch.py": 2,  # a method's fault, inline or in its task, becomes an error answer
+    "ars_gateway/sockets/watching.py": 1,  # what cannot be told of a session ends that being followed, not the gateway
+    "ars_gateway/talks/agents.py": 1,  # what ends an agent that should not ends that agent
+    "ars_gateway/talks/runs.py": 1,  # a run's fault is that run's: no other ends with it
 }
 
 READS_THE_WALL_CLOCK = {

@@ -22,17 +22,21 @@ HOMES = {
     "starlette": "ars_gateway/http/",
     "uvicorn": "ars_gateway/server.py",
     "prometheus_client": "ars_gateway/http/metrics.py",
-    "websockets": "ars_gateway/ws.py",
-    "cryptography": "ars_gateway/identity.py",
+    "websockets": "ars_gateway/sockets/ws.py",
+    "cryptography": "ars_gateway/access/identity.py",
     "jsonrpcserver": "acp_wire/",
     "jsonschema": "acp_check/v1.py",
-    "structlog": ("ars_acp/log.py", "ars_gateway/log.py"),
+    "structlog": ("ars_acp/log.py", "ars_gateway/observation/log.py"),
     "redis": "event_log/stores/redis.py",
     "asyncpg": "event_log/stores/postgres.py",
     "mcp": "ars_acp/mcp_client.py",
     "mcp_types": "ars_acp/mcp_client.py",
 }
 ONE_FILE = {"openai"}
+
+# The gateway's rooms: each may import those that stand before it.
+GATEWAY = "ars_gateway"
+ROOMS = ("access", "protocol", "sessions", "observation", "talks", "sockets", "remote", "methods", "http")
 
 
 def import_direction(tree: Tree) -> Iterator[str]:
@@ -42,6 +46,23 @@ def import_direction(tree: Tree) -> Iterator[str]:
         for found in source.imports:
             if found.top in {*PACKAGES, "tests", "bench", "fixtures"} - allowed:
                 yield f"{source.path}:{found.line}: {source.package} may not import {found.top}"
+
+
+def gateway_rooms(tree: Tree) -> Iterator[str]:
+    """The gateway's rooms import each other in one direction only, late and for typing too."""
+    for source in tree.product:
+        package, *inside, _ = source.path.split("/")
+        if package != GATEWAY or not inside:
+            continue
+        room = inside[0]
+        if room not in ROOMS:
+            yield f"{source.path}:1: {room} is no room of {GATEWAY}: say in tests/tidy/imports.py what it may import"
+            continue
+        for found in source.imports:
+            top, _, name = found.name.partition(".")
+            target = name.partition(".")[0]
+            if top == GATEWAY and target in ROOMS[ROOMS.index(room) + 1 :]:
+                yield f"{source.path}:{found.line}: {room} may not import {target}"
 
 
 def import_homes(tree: Tree) -> Iterator[str]:

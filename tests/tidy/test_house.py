@@ -10,6 +10,7 @@ from tests.tidy.tree import ROOT, Tree
 
 RULES: list[Callable[[Tree], Iterator[str]]] = [
     imports.import_direction,
+    imports.gateway_rooms,
     imports.import_homes,
     imports.import_cycles,
     effects.nothing_prints,

@@ -35,6 +35,10 @@ BROKEN = [
     (imports.import_direction, {"connector/a.py": "import importlib\nx = importlib.import_module('ars_acp.agent')"}),
     (imports.import_direction, {"connector/a.py": "try:\n    import ars_cli\nexcept ImportError:\n    pass"}),
     (imports.import_direction, {"event_log/a.py": "from tests import support"}),
+    (imports.gateway_rooms, {"ars_gateway/sessions/a.py": "from ars_gateway.talks.runs import Run"}),
+    (imports.gateway_rooms, {"ars_gateway/talks/a.py": "def f():\n    from ars_gateway import http"}),
+    (imports.gateway_rooms, {"ars_gateway/methods/a.py": "if TYPE_CHECKING:\n    import ars_gateway.http.app"}),
+    (imports.gateway_rooms, {"ars_gateway/cellar/a.py": "import ars_gateway.errors"}),
     (
         imports.import_homes,
         {"ars_acp/models/a.py": "import openai", "ars_acp/models/b.py": "from openai import Stream"},
@@ -83,6 +87,14 @@ KEPT = [
         {"ars_acp/a.py": "import acp_wire.methods, event_log, openai", "ars_cli/a.py": "import ars_acp, connector"},
     ),
     (imports.import_direction, {"tests/a.py": "import ars_acp, connector"}),
+    (
+        imports.gateway_rooms,
+        {
+            "ars_gateway/http/a.py": "from ars_gateway import errors, gateway\nfrom ars_gateway.talks.runs import Run",
+            "ars_gateway/server.py": "import ars_gateway.http.app",
+            "ars_cli/sub/a.py": "import ars_gateway.http.app",
+        },
+    ),
     (imports.import_homes, {"ars_acp/models/a.py": "import openai", "tests/a.py": "import openai"}),
     (imports.import_cycles, {"acp_wire/a.py": "import acp_wire.b", "acp_wire/b.py": "def f():\n    import acp_wire.a"}),
     (effects.nothing_prints, {"ars_cli/a.py": "print(1)", "ars_acp/__main__.py": "print(1)", "bench/a.py": "print(1)"}),

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from ars_gateway.auth import Credential, Credentials, digest
+from ars_gateway.access.auth import Credential, Credentials, digest
+from ars_gateway.access.scopes import READ
 from ars_gateway.config import Config, DoorConfig
 from ars_gateway.limits import LIMITS
-from ars_gateway.scopes import READ
 from tests.gateway.http.asking import asking, error_of
 from tests.gateway.http.editors import AGENT, Editor, editor, gone
 from tests.gateway.talking import GUEST, admit_guest

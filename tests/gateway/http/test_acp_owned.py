@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ars_gateway import owned
 from ars_gateway.index import open_index
-from ars_gateway.owned import Owned
+from ars_gateway.remote import owned
+from ars_gateway.remote.owned import Owned
 from tests.gateway.host import Running
 from tests.gateway.http.test_acp_socket import Talk, talk
 from tests.gateway.talking import GUEST, admit_guest

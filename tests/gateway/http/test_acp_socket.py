@@ -15,9 +15,9 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from ars_gateway.auth import Credential, Credentials, digest
+from ars_gateway.access.auth import Credential, Credentials, digest
+from ars_gateway.access.scopes import READ
 from ars_gateway.limits import LIMITS
-from ars_gateway.scopes import READ
 from tests.gateway.conftest import TOKEN
 from tests.gateway.host import Running
 from tests.gateway.http.editors import closed, gone

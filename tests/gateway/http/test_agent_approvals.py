@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from ars_gateway.auth import Credential, Credentials, digest
-from ars_gateway.feed import Entry
+from ars_gateway.access.auth import Credential, Credentials, digest
+from ars_gateway.access.scopes import WRITE, closure
 from ars_gateway.http.agent_events import Names
 from ars_gateway.http.agent_events import told as words
-from ars_gateway.scopes import WRITE, closure
+from ars_gateway.sessions.feed import Entry
 from tests.gateway.conftest import Running, Start
 from tests.gateway.host import TOKEN
 from tests.gateway.http.asking import asking, error_of

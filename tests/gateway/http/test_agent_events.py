@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from ars_gateway import failures
-from ars_gateway.feed import Entry
 from ars_gateway.http.agent_events import Events, Lines, Names, dumped, end_of, error_of, told
+from ars_gateway.sessions.feed import Entry
+from ars_gateway.talks import failures
 from connector.errors import AgentError, AgentExited, AgentTimeout, AgentUnavailable, Asked, NotOffered
 
 NAMES = Names("s", "m")

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ars_gateway import forms
-from ars_gateway.forms import problems
+from ars_gateway.talks import forms
+from ars_gateway.talks.forms import problems
 from tests.gateway.client import Refusal
 from tests.gateway.conftest import Start
 from tests.gateway.http.asking import asking, error_of

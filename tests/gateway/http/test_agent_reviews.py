@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from ars_gateway.auth import Credential, Credentials, digest
-from ars_gateway.hands import result_of
-from ars_gateway.scopes import READ, WRITE, closure
+from ars_gateway.access.auth import Credential, Credentials, digest
+from ars_gateway.access.scopes import READ, WRITE, closure
+from ars_gateway.talks.hands import result_of
 from tests.gateway.client import Refusal
 from tests.gateway.conftest import Start
 from tests.gateway.host import TOKEN

@@ -9,13 +9,13 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from ars_gateway.access.origins import peer_of
+from ars_gateway.access.scopes import READ, WRITE
 from ars_gateway.errors import AGENT_TIMEOUT, MethodError
 from ars_gateway.http.access import ACCESS
 from ars_gateway.http.app import DOORS, make_app
 from ars_gateway.http.errors import json_response
 from ars_gateway.http.sign_in import caller_of
-from ars_gateway.origins import peer_of
-from ars_gateway.scopes import READ, WRITE
 from tests.gateway.http.asking import BEARER, asking, error_of
 
 

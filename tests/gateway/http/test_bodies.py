@@ -9,11 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ars_gateway.access.origins import peer_of
+from ars_gateway.access.scopes import WRITE
 from ars_gateway.http.app import make_app
 from ars_gateway.http.bodies import json_body
 from ars_gateway.http.errors import json_response
-from ars_gateway.origins import peer_of
-from ars_gateway.scopes import WRITE
 from tests.gateway.http.asking import BEARER, error_of
 
 RIGHT = b'{"error": {"code": "X", "message": "m", "retryable": false, "details": {}}}'

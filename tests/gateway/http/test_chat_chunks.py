@@ -4,13 +4,13 @@ from typing import Any
 
 import orjson
 
-from ars_gateway.feed import MOST_BYTES, Feed
-from ars_gateway.feed import Entry as Told
 from ars_gateway.http.chat_chunks import DONE, Chunks, completion, usage_of
 from ars_gateway.http.chat_completions import Pieces
 from ars_gateway.http.chat_notes import Notes
 from ars_gateway.http.errors import HttpError
-from ars_gateway.ledger import Entry
+from ars_gateway.sessions.feed import MOST_BYTES, Feed
+from ars_gateway.sessions.feed import Entry as Told
+from ars_gateway.sessions.ledger import Entry
 
 
 def entry(**outcome: Any) -> Entry:

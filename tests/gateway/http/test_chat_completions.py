@@ -13,7 +13,7 @@ import anyio
 import openai
 import pytest
 
-from ars_gateway import passing
+from ars_gateway.talks import passing
 from tests.gateway.host import TOKEN, Running, Start
 from tests.gateway.http.asking import asking
 from tests.gateway.talking import heard, mock

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from ars_gateway.history import BEHIND
 from ars_gateway.http import chat_messages
 from ars_gateway.http.errors import HttpError
+from ars_gateway.sessions.history import BEHIND
 
 PIXEL = "iVBORw0KGgo="
 

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from ars_gateway.feed import Entry
+from ars_gateway.access.origins import peer_of
 from ars_gateway.http.chat_notes import LONGEST, Notes, where
 from ars_gateway.http.pages import origin_of
-from ars_gateway.origins import peer_of
+from ars_gateway.sessions.feed import Entry
 from tests.gateway.conftest import Start
 
 HERE = "http://localhost:1/#s=agent:main:x"

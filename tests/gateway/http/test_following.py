@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from ars_gateway.feed import Feed
 from ars_gateway.http.agent_events import Lines, Names
 from ars_gateway.http.following import MOST_CHARACTERS, MOST_ENTRIES, Following, View, reply
-from ars_gateway.ledger import Entry
+from ars_gateway.sessions.feed import Feed
+from ars_gateway.sessions.ledger import Entry
 
 NAMES = Names("s", "m")
 END: dict[str, Any] = {"state": "ok", "started": 1}

@@ -11,8 +11,8 @@ import anyio
 import pytest
 
 from ars_acp.models.script import Script
-from ars_gateway import checks
-from ars_gateway.checks import Checks
+from ars_gateway.observation import checks
+from ars_gateway.observation.checks import Checks
 from fixtures.model_server import model_server
 from tests.gateway.host import Running, Start
 from tests.gateway.http.asking import asking, error_of

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from ars_gateway.counts import Counts, Histogram
+from ars_gateway.observation.counts import Counts, Histogram
 from tests.gateway.host import TOKEN, Running, Start
 from tests.gateway.http.asking import asking
 from tests.gateway.http.test_chat_completions import ECHO

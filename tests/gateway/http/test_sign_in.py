@@ -7,8 +7,8 @@ from hashlib import sha256
 
 import pytest
 
+from ars_gateway.access.scopes import ADMIN
 from ars_gateway.errors import StartError
-from ars_gateway.scopes import ADMIN
 from ars_gateway.settings import load
 from tests.gateway.client import Refusal, connect_params
 from tests.gateway.http.asking import asking, error_of
@@ -85,7 +85,7 @@ async def test_a_foreign_page_is_refused_before_it_is_heard(running):
 
 
 def sign(secret: str, method: str, target: str, body: bytes = b"", at: int | None = None, nonce: str = "") -> str:
-    """As a service does it, by the docstring of `ars_gateway.internal` alone."""
+    """As a service does it, by the docstring of `ars_gateway.access.internal` alone."""
     when = str(time.time_ns() // 1_000_000 if at is None else at)
     nonce = nonce or secrets.token_urlsafe(16)
     digest = sha256(body).hexdigest()

@@ -6,7 +6,7 @@ import json
 import anyio
 import pytest
 
-from ars_gateway.connect_tokens import PAGE_CLIENT, SECONDS, page_address
+from ars_gateway.access.connect_tokens import PAGE_CLIENT, SECONDS, page_address
 from ars_gateway.http.openapi import document
 from ars_gateway.protocol.validate import _schemas
 from tests.gateway.client import Device, Refusal, connect_params

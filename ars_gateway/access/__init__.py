@@ -1,0 +1,1 @@
+"""Who may come in, by whatever way, and what for: credentials, devices, scopes, origins, the counting of guesses."""

@@ -1,0 +1,1 @@
+"""ACP's remote transport, below its HTTP doors: agents at work for editors elsewhere."""

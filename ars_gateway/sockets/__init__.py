@@ -1,0 +1,1 @@
+"""Connections of WebSocket clients, from the first byte to the last event."""
