@@ -350,6 +350,10 @@ class Connection:
         except RpcError as why:
             self._refuse(call.id, why)
             return
+        except Exception as exc:  # the boundary: what a peer may send is no end of the connection
+            self._event("handler.failed", method=call.method, error=exc)
+            self._refuse(call.id, RpcError(errors.INTERNAL_ERROR, "Internal error"))
+            return
         self._inbound[key] = call
         tasks.start_soon(self._answer, call, key)
 

@@ -234,7 +234,8 @@ class Client:
 
     def received(self, call: Call) -> None:
         """An agent that waits for us is not silent."""
-        hands = self._sessions.get(call.raw.get("sessionId", "")) if isinstance(call.raw, dict) else None
+        session_id = call.raw.get("sessionId") if isinstance(call.raw, dict) else None
+        hands = self._sessions.get(session_id) if isinstance(session_id, str) else None
         if hands is not None:
             hands.waits += 1
             hands.served += 1

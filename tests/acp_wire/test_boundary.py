@@ -33,6 +33,19 @@ async def test_a_callback_of_a_request_that_fails_is_told_and_the_next_request_a
     assert [type(fields["error"]) for name, fields in told if name == "handler.failed"] == [OSError] * 2
 
 
+async def test_a_program_that_fails_when_a_request_comes_refuses_it_and_answers_the_next() -> None:
+    class Failing(Agent):
+        def received(self, call: Call) -> None:
+            if call.id == 1:
+                fail()
+
+    async with serving(Failing()) as (near, _):
+        near.write(INITIALIZE + INITIALIZE.replace(b'"id":1', b'"id":2'))
+        refused, answered = await answers(near, 2)
+        assert refused["error"]["code"] == errors.INTERNAL_ERROR
+        assert answered["id"] == 2
+
+
 async def test_a_program_that_fails_when_it_hears_of_the_end_does_not_keep_its_requests_open() -> None:
     class Failing(Agent):
         def closed(self) -> None:

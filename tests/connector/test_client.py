@@ -421,3 +421,17 @@ async def test_what_goes_wrong_in_the_application_is_an_error_without_its_text(t
     async with carrying_out(tmp_path, do) as both:
         error = await refused(both.agent.request(methods.ARS_TOOL_CALL, call_of("read_file")))
         assert "secret" not in f"{error.message} {error.data}"
+
+
+@pytest.mark.parametrize("session_id", [["s"], {}, 7, None])
+async def test_an_id_that_is_no_id_is_refused_and_the_connection_goes_on(session_id: object) -> None:
+    near, far = memory_pair()
+    agent, ours = Connection(far, Agent(), AGENT_SIDE), Connection(near, Client(), SERVED)
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(agent.serve)
+            tasks.start_soon(ours.serve)
+            for _ in range(2):
+                why = await refused(agent.request(methods.FS_READ_TEXT_FILE, {"sessionId": session_id, "path": "/a"}))
+                assert why.code == INVALID_PARAMS
+            await far.aclose()
