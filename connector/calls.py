@@ -52,7 +52,12 @@ async def retool(link: "Link", session: "Session", tools: Collection[str]) -> No
     link.need_ours("ars/retool", "the tools of a session that is open stay as they are")
     if tools and not link.client.carries_out:
         raise ValueError("`tools` are for a client that was made with `call`")
+
+    def done() -> None:
+        session.params = naming(session.params, tools)
+        session.hands.carry_out(tools)
+
     params = {"sessionId": session.id, "tools": sorted(tools)}
-    await link.ask(methods.ARS_SESSION_RETOOL, params, timeout=link.limits.request)
-    session.params = naming(session.params, tools)
-    session.hands.carry_out(tools)
+    # Whoever gives up before the agent has answered does not take back what it has done.
+    await link.ask(methods.ARS_SESSION_RETOOL, params, timeout=link.limits.request, late=lambda answer: done())
+    done()

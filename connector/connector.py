@@ -163,7 +163,9 @@ class Connector:
         generation = self._link.there
         async with contextlib.AsyncExitStack() as undo:
             workspace, kept = await self._kept_open(undo, [cwd, *directories], on_output, record)
-            created = await self._ask_session(methods.SESSION_NEW, params)
+            created = await self._ask_session(
+                methods.SESSION_NEW, params, late=lambda created: self._given_up(created.session_id)
+            )
             recovery.check_unused(created.session_id, self.sessions, self._link)
             await self._opened_by(generation, methods.SESSION_NEW)
             undo.pop_all()
@@ -416,7 +418,8 @@ class Connector:
         missing = missing and self._link.offers_ours("ars/replay")
         with session.holding() if missing else contextlib.nullcontext():
             asked = {"sessionId": session.id, **session.params}
-            session.opened(await self._ask_session(row, asked, on_answer=session.all_replayed))
+            late: Callable[[Any], None] = lambda answer: self._given_up(session.id)  # noqa: E731
+            session.opened(await self._ask_session(row, asked, on_answer=session.all_replayed, late=late))
             if missing:
                 await recovery.catch_up(session, self._link)
             session.restored()
@@ -460,16 +463,33 @@ class Connector:
             self.store, self._link.name, secrets=self.client.secrets, on_event=self._link.on_event
         )
 
+    def _given_up(self, session_id: str) -> None:
+        """The agent has opened a session when nobody waited for it any more."""
+        self._link.tasks.start_soon(self._let_go, session_id)
+
+    async def _let_go(self, session_id: str) -> None:
+        async with self._place(session_id):
+            if session_id not in self.sessions:
+                await recovery.let_go(session_id, self._link)
+
     async def _ask_session(
-        self, row: methods.Request[Any, Any], params: dict[str, Any], on_answer: Callable[[], None] | None = None
+        self,
+        row: methods.Request[Any, Any],
+        params: dict[str, Any],
+        on_answer: Callable[[], None] | None = None,
+        late: Callable[[Any], None] | None = None,
     ) -> Any:
         """Where a sign-in is missing, by those that need nobody, one after the other."""
+
+        async def ask() -> Any:
+            return await self._link.ask(row, params, timeout=self._link.limits.session, on_answer=on_answer, late=late)
+
         try:
-            return await self._link.ask(row, params, timeout=self._link.limits.session, on_answer=on_answer)
+            return await ask()
         except SignInNeeded as why:
             missing = why
         for method in self._sign_in:
             with contextlib.suppress(AgentError, NotOffered):
                 await self.authenticate(method)
-                return await self._link.ask(row, params, timeout=self._link.limits.session, on_answer=on_answer)
+                return await ask()
         raise missing

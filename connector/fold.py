@@ -7,7 +7,7 @@ from acp_wire import methods
 from acp_wire.errors import RpcError
 from connector.content import joined
 from connector.errors import ConnectorError, NotSent, TurnInterrupted
-from connector.turn import Turn, seq_of
+from connector.turn import Turn, seq_of, shown
 
 Entry = dict[str, Any]
 _ERRORS = {"TurnInterrupted", "NotSent"}
@@ -44,6 +44,8 @@ class Folded:
                 self._by_id[number] = self.waiting[number] = turn
             case "begun":
                 self._begun(entry["turn"])
+            case "steered":
+                self._by_id[entry["turn"]].steered += entry["blocks"]
             case "ended":
                 self._ended(entry)
             case "opened":
@@ -154,7 +156,7 @@ def _exchange(turn: Turn) -> str:
     if turn.state != "done" or turn.unsent:
         return ""
     said = turn.exchange()
-    parts = [f"User: {said.prompt}"]
+    parts = [f"User: {text}" for text in (said.prompt, shown(turn.steered)) if text]
     parts += [f"[{call.title or 'tool call'}: {call.status or 'not finished'}]" for call in said.tool_calls]
     if said.response:
         parts.append(f"Assistant: {said.response}")

@@ -141,8 +141,10 @@ class Generation:
         *,
         timeout: float | None,
         on_answer: Callable[[], None] | None = None,
+        late: Callable[[R], None] | None = None,
     ) -> R:
-        """A request. Raises `ConnectorError`."""
+        """A request. Raises `ConnectorError`. `late` gets the result that comes when it was given up: what the agent
+        has done by then is done."""
         began, name = anyio.current_time(), self.program.command.name
 
         def asked(why: ConnectionClosed | RequestTimeout | RpcError) -> Asked:
@@ -150,7 +152,7 @@ class Generation:
 
         self.unanswered += 1
         try:
-            return await self._connection.request(row, params, timeout=timeout, on_answer=on_answer)
+            return await self._connection.request(row, params, timeout=timeout, late=late, on_answer=on_answer)
         except RequestTimeout as why:
             raise AgentTimeout(name, asked(why), timeout or 0, self.stderr_tail()) from None
         except ConnectionClosed as why:

@@ -11,7 +11,7 @@ class Limits:
     `authenticate`  a sign-in, for which a person may have to go to their browser
     `session`       session/new, session/load and session/resume
     `request`       any other request: a mode, an option, a list
-    `turn`          a whole turn, from the prompt to its answer
+    `turn`          a whole turn, from the prompt to its answer, its agent's restarts included
     `idle`          in a turn: the agent says nothing, and waits for nothing of ours, a question, a file or a command
     `cancel`        the answer to a cancelled prompt; then the agent is given up and its process killed
     `probe`         supervised: an agent that is at nothing says nothing and does not answer a ping; then its process is

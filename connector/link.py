@@ -149,9 +149,10 @@ class Link:
         *,
         timeout: float | None,
         on_answer: Callable[[], None] | None = None,
+        late: Callable[[R], None] | None = None,
     ) -> R:
         """See `Generation.ask`."""
-        return await self.there.ask(row, params, timeout=timeout, on_answer=on_answer)
+        return await self.there.ask(row, params, timeout=timeout, on_answer=on_answer, late=late)
 
     async def give_up(self, why: str) -> None:
         """See `Generation.give_up`."""

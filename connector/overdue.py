@@ -29,17 +29,31 @@ async def watch(
     await generation.give_up(f"it ignored session/cancel for {link.limits.cancel:g} s and was killed")
 
 
+def deadline(link: Link, turn: Turn) -> float:
+    """When the whole turn has taken too long, however many processes were at it."""
+    return math.inf if link.limits.turn is None else turn.began + link.limits.turn
+
+
+def taken_too_long(link: Link, turn: Turn) -> AgentTimeout | None:
+    """The error of a turn whose `deadline` is over."""
+    limit, now = link.limits.turn, anyio.current_time()
+    return _error(link, turn, limit, "no answer to") if limit is not None and now >= deadline(link, turn) else None
+
+
+def _error(link: Link, turn: Turn, limit: float, what: str) -> AgentTimeout:
+    asked = Asked(methods.SESSION_PROMPT.name, elapsed=anyio.current_time() - turn.began)
+    return AgentTimeout(link.name, asked, limit, link.stderr_tail(), what)
+
+
 async def _taking_too_long(link: Link, turn: Turn, hands: Hands) -> AgentTimeout | None:
     """None when the turn is cancelled."""
-    limits, began = link.limits, anyio.current_time()
+    idle, began = link.limits.idle, anyio.current_time()
     while not turn.cancelled:
-        now = anyio.current_time()
-        heard = max(began, hands.silent_since())
-        asked = Asked(methods.SESSION_PROMPT.name, elapsed=now - began)
-        for limit, since, what in ((limits.turn, began, "no answer to"), (limits.idle, heard, "not a word during")):
-            if limit is not None and now >= since + limit:
-                return AgentTimeout(link.name, asked, limit, link.stderr_tail(), what)
-        ends = [since + limit for since, limit in ((began, limits.turn), (heard, limits.idle)) if limit is not None]
-        with anyio.CancelScope(deadline=min(ends, default=math.inf)):
+        if (why := taken_too_long(link, turn)) is not None:
+            return why
+        silent = math.inf if idle is None else max(began, hands.silent_since()) + idle
+        if idle is not None and anyio.current_time() >= silent:
+            return _error(link, turn, idle, "not a word during")
+        with anyio.CancelScope(deadline=min(deadline(link, turn), silent)):
             await turn.cancelling()
     return None

@@ -5,6 +5,7 @@ Its entries are plain dicts, numbered from 1, each with a `type`:
 `opened`   `agent`, `cwd`, `name`, `sessionId`, `how`: new, resumed, loaded or recreated, `params`
 `prompt`   `blocks`, `priority`?; its number is the turn's id, which the others name as `turn`
 `begun`    `turn`: it is about to be sent, or sent again
+`steered`  `turn`, `blocks`: what the person said while it ran, and the agent took
 `update`   `turn` or null, `update`: ACP's, as it came; `late` after the turn's answer, `replayed` by session/load
 `asked`    `turn`, `id`, and of the act what `connector.audit` tells
 `decided`  the same, with `allowed`, `option`, `by` and `reason`

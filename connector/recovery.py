@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from acp_wire import methods
+from connector import overdue
 from connector.errors import (
     AgentError,
     AgentExited,
@@ -43,6 +44,8 @@ class _AsItCame(methods.Request[Any, Any]):
         return raw, super().result(raw)
 
 
+# Our own agent tells some thousand updates in one.
+MOST_PAGES = 200
 REPLAY = _AsItCame("_ars/session/replay", "extensions", "ReplayRequest", "ReplayResponse")
 
 
@@ -99,7 +102,7 @@ async def make_anew(lost: Mapping["Session", str], sessions: dict[str, "Session"
                 continue
             check_unused(created.session_id, sessions, link)
             if session.closed:  # meanwhile
-                await _let_go(created.session_id, link)
+                await let_go(created.session_id, link)
                 continue
             left.remove(session)
             old = session.id
@@ -128,10 +131,11 @@ async def let_go_if_closed(session: "Session", link: Link) -> None:
     """A session that was closed while the agent took it up is closed there too: it was told before it had it, or not
     at all."""
     if session.closed:
-        await _let_go(session.id, link)
+        await let_go(session.id, link)
 
 
-async def _let_go(session_id: str, link: Link) -> None:
+async def let_go(session_id: str, link: Link) -> None:
+    """Closes a session of the agent's that is none of ours, where the agent offers that."""
     if link.offered("session_capabilities.close"):
         with contextlib.suppress(ConnectorError):  # an agent that cannot even do this is found out by other means
             await link.ask(methods.SESSION_CLOSE, {"sessionId": session_id}, timeout=link.limits.request)
@@ -164,23 +168,36 @@ async def _as_chosen(session: "Session", link: Link, answer: "LoadSessionRespons
 
 
 async def catch_up(session: "Session", link: Link) -> None:
-    """Has the agent tell what it has logged of the session and nobody has seen; in vain where its log is not whole."""
-    more = True
-    while more:
+    """Has the agent tell what it has logged of the session and nobody has seen. It goes on all the same where that is
+    not told to its end: the log is not whole, or it takes more than `MOST_PAGES` answers, or than `limits.session`.
+    """
+    why = ""
+    with anyio.move_on_after(link.limits.session) as scope:
+        why = await _told_of(session, link)
+    if scope.cancelled_caught:
+        why = f"it has not told all within {link.limits.session:g} s"
+    if why:
+        link.event("session.not_caught_up", agent=link.name, session=session.id, why=why)
+
+
+async def _told_of(session: "Session", link: Link) -> str:
+    """Page by page. "" at the end, else why there is none."""
+    for _ in range(MOST_PAGES):
         after = session.last_seq or 0
         try:
             asked = {"sessionId": session.id, "after": after}
             raw, page = await link.ask(REPLAY, asked, timeout=link.limits.request)
-        except AgentError as why:  # its log has lost its end, say: it goes on all the same
-            link.event("session.not_caught_up", agent=link.name, session=session.id, why=str(why))
-            return
+        except AgentError as why:
+            return str(why)
         for whole, params in zip(raw["updates"], page.updates, strict=True):
             update = params.update
             update.meta = {**(update.meta or {}), **(params.meta or {})}
             known = type(update).__name__ != "UnknownUpdate"
             session.missed(update if known else None, {**whole["update"], "_meta": update.meta})
         session.caught_up(page.last)
-        more = page.more and page.last > after
+        if not page.more or page.last <= after:
+            return ""
+    return f"it has more to tell than {MOST_PAGES} answers hold"
 
 
 # ── the turn that was interrupted ─────────────────────────────────────────────────────────────────────────────────────
@@ -205,14 +222,15 @@ def attempt(session: "Session", link: Link) -> Attempt:
 async def settle(
     session: "Session", link: Link, turn: "Turn", made: Attempt, why: AgentExited, *, again: bool
 ) -> ConnectorError | None:
-    """Waits until the agent is back, or the turn cancelled. The error that the turn ends with, None: it is to be sent
-    again, as nothing of it had an effect (and `again`), or it was cancelled.
+    """Waits until the agent is back, or the turn cancelled, or has taken too long. The error that the turn ends with,
+    None: it is to be sent again, as nothing of it had an effect (and `again`), or it was cancelled.
     """
     assert link.keeper is not None
     served = session.hands.served - made.served
     statuses = {call_id: call.status for call_id, call in turn.tool_calls.items()}
     unavailable: AgentUnavailable | None = None
     async with anyio.create_task_group() as tasks:
+        tasks.cancel_scope.deadline = overdue.deadline(link, turn)
         tasks.start_soon(_cancelled, turn, tasks.cancel_scope)
         try:
             await link.keeper.up(made.generation)
@@ -221,6 +239,8 @@ async def settle(
         tasks.cancel_scope.cancel()
     if turn.cancelled:
         return None
+    if (too_long := overdue.taken_too_long(link, turn)) is not None:
+        return too_long
     untouched = not session.worked_at and not served
     if unavailable is None and untouched and again and await _taken_back(session, link, made):
         return None

@@ -133,7 +133,7 @@ class Session:
             async for _ in turn:
                 pass
         finally:
-            self._abandon(turn)
+            self.cancel(turn)
         return turn
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[Update, None]:
@@ -143,7 +143,7 @@ class Session:
             async for update in turn:
                 yield update
         finally:
-            self._abandon(turn)
+            self.cancel(turn)
 
     @property
     def queue(self) -> list[Turn]:
@@ -170,19 +170,20 @@ class Session:
         """Whether it was closed; the agent may be able to load or resume it again."""
         return self._closed
 
-    def cancel(self) -> None:
-        """Cancels the running turn and the queued ones: each ends with the stop reason `cancelled`.
+    def cancel(self, turn: Turn | None = None) -> None:
+        """Cancels that turn of its own, else the running one and the queued ones: each ends with the stop reason
+        `cancelled`.
 
         The queued ones end at once, the running one with the agent's answer. An agent that gives none in time is given
         up, and its process killed.
         """
-        for turn in self.queue:
-            turn.cancel()
-            turn.end("cancelled")
-        running = self.running
-        if running is not None and not running.answered and not running.cancelled:
-            running.cancel()
-            self._tell_to_stop()
+        for one in [turn] if turn is not None else [*self._waiting, *filter(None, [self.running])]:
+            if one.state == "queued":
+                one.cancel()
+                one.end("cancelled")
+            elif one.state == "running" and not one.answered and not one.cancelled:
+                one.cancel()
+                self._tell_to_stop()
 
     async def settle(self) -> None:
         """Waits until what was late for the last turn has come."""
@@ -384,13 +385,6 @@ class Session:
         self.hands.cancel()
         self._link.tell(methods.SESSION_CANCEL, {"sessionId": self.id})
 
-    def _abandon(self, turn: Turn) -> None:
-        if turn.state == "running":
-            self.cancel()
-        elif turn.state == "queued":
-            turn.cancel()
-            turn.end("cancelled")
-
     async def _work(self) -> None:
         """Carries out what is queued, one after the other, until nothing is."""
         turn = None
@@ -463,6 +457,7 @@ class Session:
         self.record.note("ended", turn=turn.id, stopReason=turn.stop_reason, **more)
 
     async def _carry_out(self, turn: Turn) -> None:
+        turn.began = anyio.current_time()
         with self._link.in_turn():
             stop_reason, failure = await self._attempt(turn, again=True)
         if isinstance(failure, AgentTimeout):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from acp_wire import methods
+from connector.content import check
 from connector.errors import NotOffered
 
 if TYPE_CHECKING:
@@ -12,16 +13,22 @@ if TYPE_CHECKING:
 
 
 async def steer(link: "Link", session: "Session", prompt: Sequence[dict[str, Any]]) -> bool:
-    """Has content blocks join the turn that is running; False where none is, or it ended before the agent had them.
+    """Has content blocks join the turn that is running, and records them; False where none is, or it ended before the
+    agent had them.
 
-    Raises `NotOffered` where the agent cannot.
+    Raises `NotOffered` where the agent cannot, and what `Session.start` raises for content.
     """
     offered = (link.agent.meta or {}).get("steering")
     if not (isinstance(offered, dict) and offered.get("supported") is True):
         raise NotOffered(link.name, "_meta.steering", "a turn that runs takes no further message")
-    if session.running is None:
+    check(prompt, link)
+    if (running := session.running) is None:
         return False
     meta = {"steering": {"idleBehavior": "promptRequired"}}
     params = {"sessionId": session.id, "prompt": list(prompt), "_meta": meta}
     answer = await link.ask(methods.SESSION_STEERING, params, timeout=link.limits.request)
-    return bool(answer.outcome == "injected")
+    if answer.outcome != "injected":
+        return False
+    session.record.note("steered", turn=running.id, blocks=list(prompt))
+    running.steered += prompt
+    return True

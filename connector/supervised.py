@@ -70,6 +70,8 @@ class Supervised:
         self._since = self._down_since = anyio.current_time()
         self._changed = anyio.Event()
         self._reset = anyio.Event()
+        # Takes no more prompts, whatever its state, and stops when those that it has are done.
+        self._draining = False
         # What ends it, and when it has ended.
         self._life: tuple[anyio.CancelScope, anyio.Event] | None = None
         link.keeper, link.name = self, name
@@ -115,6 +117,7 @@ class Supervised:
     def start(self) -> None:
         """Starts it, where it is stopped; at once, in the background."""
         if self.state == "stopped":
+            self._draining = False
             self._become("starting", "it was asked for")
             self._life = anyio.CancelScope(), anyio.Event()
             self._tasks.start_soon(self._live, *self._life)
@@ -126,13 +129,18 @@ class Supervised:
             self._reset.set()
 
     async def drain(self, within: float = math.inf) -> None:
-        """Takes no more prompts, waits for those that it has, `within` seconds at most, and stops it."""
-        if self.state in AT_WORK:
-            self._become("draining", "it was asked for")
-            with anyio.move_on_after(within):
-                while self.state == "draining" and (self._link.turns or self._queued()):
-                    await self._changed.wait()
-        await self.stop()
+        """Takes no more prompts, carries out those that it has, `within` seconds at most, and stops.
+
+        It does so whoever waits for it. Until then it is kept running: one that ends comes back for what is queued.
+        """
+        if self._life is not None:
+            scope, over = self._life
+            self._draining = True
+            scope.deadline = min(scope.deadline, anyio.current_time() + within)
+            if self.state in AT_WORK:
+                self._become("draining", "it was asked for")
+            self._stop_if_drained()
+            await over.wait()
 
     async def stop(self) -> None:
         """Cancels what runs and stops it, within 3 s. Its sessions are closed."""
@@ -160,7 +168,7 @@ class Supervised:
 
     def refuse(self) -> None:
         """See `Keeper.refuse`."""
-        if self.state in ("failed", "draining", "stopped"):
+        if self._draining or self.state in ("failed", "draining", "stopped"):
             raise self._unavailable()
 
     async def up(self, after: Generation | None = None) -> None:
@@ -174,7 +182,8 @@ class Supervised:
         """See `Keeper.turned`."""
         self._spares.used(self._link.program)
         if self.state in AT_WORK:
-            self._become("busy" if self._link.turns else "ready")
+            self._become(self._at_work())
+        self._stop_if_drained()
         self._tell()
 
     # ── its life ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -206,8 +215,6 @@ class Supervised:
         self._begin_anew()
         while True:
             ended = await self._round()
-            if self.state == "draining":
-                return
             now = self._down_since = anyio.current_time()
             delay = None if _for_good(ended) else self._backoff.after_end(now)
             why = _told(ended)
@@ -250,7 +257,7 @@ class Supervised:
         now = anyio.current_time()
         self._backoff.ready(now)
         self._link.event("agent.up", agent=self.name, seconds=now - self._down_since, spare=spare)
-        self._become("busy" if self._link.turns else "ready", "it has been started")
+        self._become(self._at_work(), "it has been started")
         await generation.ended.wait()
         return await self._buried(generation)
 
@@ -261,6 +268,13 @@ class Supervised:
             await generation.process.child.kill()
         self._tasks.start_soon(generation.stop)
         return why
+
+    def _at_work(self) -> State:
+        return "draining" if self._draining else "busy" if self._link.turns else "ready"
+
+    def _stop_if_drained(self) -> None:
+        if self._draining and self._life is not None and not (self._link.turns or self._queued()):
+            self._life[0].cancel()
 
     def _answers(self, generation: Generation) -> bool:
         """Whether it is expected to answer a ping now."""
@@ -296,7 +310,8 @@ class Supervised:
         return sum(len(session.queue) for session in self.connector.sessions.values())
 
     def _unavailable(self) -> AgentUnavailable:
-        return AgentUnavailable(self.name, self.state, self.why)
+        draining = self._draining and self.state not in ("failed", "stopped")
+        return AgentUnavailable(self.name, "draining" if draining else self.state, self.why)
 
 
 def _for_good(ended: ConnectorError) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -59,6 +59,10 @@ class Turn:
     answered: bool = False
     id: int = 0
     priority: int = 0
+    # When it was its turn, by the clock of the event loop.
+    began: float = 0.0
+    # What the person said while it ran, and the agent took.
+    steered: list[dict[str, Any]] = field(default_factory=list)
     # Taken back while it was queued.
     withdrawn: bool = False
     # For the session: called before anybody learns of the end.
@@ -112,9 +116,8 @@ class Turn:
 
     def exchange(self) -> Exchange:
         """The turn for a history."""
-        prompt = "\n".join(block.get("text") or f"[{block.get('type')}]" for block in self.prompt)
         calls = tuple(self.tool_calls.values())
-        return Exchange(prompt, self.text, self.thought, calls, self.stop_reason, str(self._failure or ""))
+        return Exchange(shown(self.prompt), self.text, self.thought, calls, self.stop_reason, str(self._failure or ""))
 
     def withdraw(self) -> bool:
         """Takes a queued prompt back: the agent never sees it, the turn ends as `cancelled`. False where it has begun
@@ -213,6 +216,11 @@ class Turn:
         if self._changed is not None:
             self._changed.set()
             self._changed = None
+
+
+def shown(blocks: Sequence[dict[str, Any]]) -> str:
+    """Content for people: its texts, and of all else what it is."""
+    return "\n".join(block.get("text") or f"[{block.get('type')}]" for block in blocks)
 
 
 def is_late(update: Update) -> bool:

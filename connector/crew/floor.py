@@ -167,7 +167,7 @@ class OpenFloor:
             failure = why
         finally:
             if work.session is not None and work.turn is not None and work.turn.state != "done":
-                work.session.cancel()
+                work.session.cancel(work.turn)
         if work.turn is not None:
             await work.turn.ended()  # which the session's limits bound
         nothing_new = failure is None and work.turn is None and not work.scope.cancelled_caught

@@ -200,3 +200,46 @@ async def test_what_was_said_after_a_session_was_closed_is_not_said_again_when_i
             await session.close()
             loaded = await connector.load_session(session.id, str(tmp_path))
             assert [turn.text for turn in loaded.turns] == ["one"]
+
+
+@pytest.mark.parametrize("method", ["session/new", "session/resume"])
+async def test_a_session_that_the_agent_opens_when_nobody_waits_for_it_any_more_is_closed(
+    tmp_path: Path, method: str
+) -> None:
+    async with holding(tmp_path, method) as connector:
+        (tmp_path / "sessions.json").write_text('{"s1-1": []}')
+        async with anyio.create_task_group() as tasks:
+            if method == "session/new":
+                tasks.start_soon(connector.new_session, str(tmp_path))
+            else:
+                tasks.start_soon(connector.resume_session, "s1-1", str(tmp_path))
+            await until((tmp_path / "held").exists)
+            tasks.cancel_scope.cancel()
+        os.kill(connector.pid, signal.SIGUSR1)
+        await until((tmp_path / "closed").exists)
+        assert closed(tmp_path) == ["session/close s1-1"]
+        assert connector.sessions == {}
+
+
+async def test_a_session_that_somebody_else_has_opened_meanwhile_stays_open(tmp_path: Path) -> None:
+    async with holding(tmp_path, "session/resume") as connector:
+        (tmp_path / "sessions.json").write_text('{"s1-1": []}')
+        async with anyio.create_task_group() as tasks:
+            with anyio.CancelScope() as left:
+                tasks.start_soon(cancelling, left, tmp_path)
+                await connector.resume_session("s1-1", str(tmp_path))
+            again: list[Session] = []
+
+            async def resume() -> None:
+                again.append(await connector.resume_session("s1-1", str(tmp_path)))
+
+            tasks.start_soon(resume)
+            await until(lambda: len((tmp_path / "held").read_text().splitlines()) == 2)
+            os.kill(connector.pid, signal.SIGUSR1)
+        assert (await again[0].prompt("hello")).text == "hello"
+        assert not (tmp_path / "closed").exists()
+
+
+async def cancelling(scope: anyio.CancelScope, home: Path) -> None:
+    await until((home / "held").exists)
+    scope.cancel()

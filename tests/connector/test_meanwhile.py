@@ -1,6 +1,7 @@
 """What comes in the middle of something else: of a recovery, of draining, of opening a session, of changing spares."""
 
 import os
+import re
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,18 @@ from typing import Any
 import anyio
 import pytest
 
-from connector import Client, Restarts, Supervised, Supervisor, launch, testing
+from connector import (
+    AgentInterrupted,
+    AgentTimeout,
+    AgentUnavailable,
+    Client,
+    Restarts,
+    Supervised,
+    Supervisor,
+    ToolCall,
+    launch,
+    testing,
+)
 from connector.errors import SignInNeeded
 from connector.recovery import make_anew
 from event_log.stores.memory import MemoryStore
@@ -76,6 +88,110 @@ async def test_an_agent_whose_last_prompt_is_withdrawn_is_drained(tmp_path: Path
                 await it.agent.reached("draining")
                 turn.withdraw()
             assert it.agent.state == "stopped"
+
+
+@pytest.mark.parametrize("asked", ["twice", "and nobody waits"])
+async def test_an_agent_is_drained_when_its_turn_has_ended_whoever_waits_for_it(tmp_path: Path, asked: str) -> None:
+    with anyio.fail_after(20):
+        async with mortal(tmp_path) as it:
+            session = await it.agent.new_session(str(tmp_path))
+            turn = session.start("say begun;wait")
+            await until(lambda: turn.text == "begun")
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(it.agent.drain)
+                await it.agent.reached("draining")
+                if asked == "twice":
+                    tasks.start_soon(it.agent.drain)
+                    await anyio.wait_all_tasks_blocked()
+                else:
+                    tasks.cancel_scope.cancel()
+                assert (turn.state, turn.cancelled) == ("running", False)
+                session.cancel()
+            await until(lambda: it.agent.state == "stopped")
+
+
+async def test_an_agent_that_is_just_coming_back_does_what_is_queued_before_it_is_drained(tmp_path: Path) -> None:
+    with anyio.fail_after(20):
+        async with mortal(tmp_path) as it:
+            session = await it.agent.new_session(str(tmp_path))
+            it.kill()
+            await it.agent.reached("backoff", "starting")
+            turns = [session.start(f"say {number}") for number in range(3)]
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(it.agent.drain)
+                await anyio.lowlevel.checkpoint()
+                with pytest.raises(AgentUnavailable, match="its state is draining"):
+                    session.start("one more")
+            assert [turn.stop_reason for turn in turns] == ["end_turn"] * 3
+            assert it.states()[-2:] == ["draining", "stopped"]
+
+
+async def test_an_agent_that_ends_while_it_is_drained_comes_back_for_what_is_queued(tmp_path: Path) -> None:
+    with anyio.fail_after(20):
+        async with mortal(tmp_path) as it:
+            session = await it.agent.new_session(str(tmp_path))
+            turns = [session.start(text) for text in ("say begun;wait", "say later")]
+            await until(lambda: turns[0].text == "begun")
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(it.agent.drain)
+                await it.agent.reached("draining")
+                it.kill()
+            assert isinstance(turns[0].failure, AgentInterrupted)
+            assert (turns[1].stop_reason, turns[1].text) == ("end_turn", "later")
+
+
+async def test_a_drained_agent_is_stopped_when_its_time_is_over(tmp_path: Path) -> None:
+    with anyio.fail_after(20):
+        async with mortal(tmp_path) as it:
+            session = await it.agent.new_session(str(tmp_path))
+            turn = session.start("say begun;wait")
+            await until(lambda: turn.text == "begun")
+            await it.agent.drain(within=0.1)
+            assert (it.agent.state, turn.stop_reason) == ("stopped", "cancelled")
+
+
+async def test_a_turn_takes_no_longer_than_it_may_though_its_agent_does_not_come_back(tmp_path: Path) -> None:
+    told = {"hangs": {"session/resume": [2]}}
+    with anyio.fail_after(20):
+        async with mortal(tmp_path, told=told, limits=replace(QUICK, turn=0.5)) as it:
+            session = await it.agent.new_session(str(tmp_path))
+            with pytest.raises(AgentTimeout, match=r"no answer to session/prompt within 0\.5 s"):
+                await session.prompt("say begun;die")
+            assert it.agent.state == "starting"
+
+
+@pytest.mark.parametrize(("limits", "told"), [({}, "200 answers"), ({"session": 1}, "within 1 s")])
+async def test_an_agent_that_has_ever_more_to_tell_of_a_session_does_not_keep_it(
+    tmp_path: Path, limits: dict[str, Any], told: str
+) -> None:
+    holds: dict[str, Any] = {"holds": {"_ars/session/replay": [2]}} if limits else {}
+    with anyio.fail_after(20):
+        async with mortal(tmp_path, told={"ours": ["ars/replay"], **holds}, limits=replace(QUICK, **limits)) as it:
+            session = await it.agent.new_session(str(tmp_path))
+            await session.prompt("say one")
+            it.kill()
+            await it.agent.reached("backoff", "starting")
+            assert (await session.prompt("say on")).text == "on"
+            [event] = it.told("session.not_caught_up")
+            assert re.search(told, event["why"])
+
+
+async def test_tools_that_an_agent_has_changed_are_changed_though_nobody_waits_for_its_answer(tmp_path: Path) -> None:
+    async def call(what: ToolCall) -> dict[str, Any]:
+        return {}
+
+    told = {"ours": ["ars/retool", "ars/tools"], "holds": {"_ars/session/retool": [1]}}
+    with anyio.fail_after(20):
+        async with mortal(tmp_path, told=told, client=Client(call=call)) as it:
+            session = await it.agent.new_session(str(tmp_path))
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(session.retool, ["read_file"])
+                await until((tmp_path / "held").exists)
+                tasks.cancel_scope.cancel()
+            assert not session.hands.tools
+            it.kill(signal.SIGUSR1)
+            await until(lambda: session.hands.tools == {"read_file"})
+            assert session.params["_meta"] == {"ars/tools": ["read_file"]}
 
 
 async def test_two_prompts_at_once_start_an_agent_again_once(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import anyio
 
 from connector import Client, Command, Limits, Session, Turn, launch
+from tests.support.waiting import until
 
 ABLE = Path(__file__).parents[2] / "fixtures" / "agents" / "able.py"
 
@@ -73,3 +74,26 @@ async def test_a_prompt_that_came_while_the_last_turn_settled_is_carried_out(tmp
             for _ in range(number):
                 await anyio.lowlevel.checkpoint()
             assert (await session.prompt("next")).text == "you said next"
+
+
+async def test_whoever_leaves_a_prompt_that_runs_leaves_those_of_others_in_the_queue(tmp_path: Path) -> None:
+    async with opened(tmp_path) as session:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(session.prompt, "wait")
+            await until(lambda: session.running is not None and bool(session.running.text))
+            other = session.start("wanted")
+            tasks.cancel_scope.cancel()
+        assert await other.result() == "end_turn"
+        assert session.turns[0].stop_reason == "cancelled"
+
+
+async def test_one_turn_is_cancelled_and_no_other(tmp_path: Path) -> None:
+    async with opened(tmp_path) as session:
+        turns = [session.start(text) for text in ("wait", "unwanted", "wanted")]
+        await anext(aiter(turns[0]))
+        session.cancel(turns[1])
+        assert (words(session.queue), turns[0].cancelled) == (["wanted"], False)
+        session.cancel(turns[0])
+        assert [await turn.result() for turn in turns] == ["cancelled", "cancelled", "end_turn"]
+        session.cancel(turns[0])
+        assert await sent(session) == ["wait", "wanted"]

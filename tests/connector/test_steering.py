@@ -64,3 +64,25 @@ async def test_an_agent_that_cannot_be_steered_is_not_asked(tmp_path: Path) -> N
             session = await connector.new_session(str(tmp_path))
             with pytest.raises(NotOffered, match="takes no further message"):
                 await session.steer(said("hello"))
+
+
+async def test_what_was_said_during_a_turn_is_in_the_account_for_an_agent_that_has_lost_it(tmp_path: Path) -> None:
+    hands = Hands(None)
+    async with supervised(tmp_path, LOOKS, hands) as agent:
+        session = await agent.new_session(str(tmp_path), tools=["read_file"])
+        turn = session.start("go")
+        await until(lambda: bool(hands.calls))
+        assert await session.steer(said("look elsewhere"))
+        hands.answer = tool_result("text")
+        hands.go_on.set()
+        await turn.result()
+        assert "User: go\n\nUser: look elsewhere\n\n" in session.record.recap()
+        assert [it.steered for it in session.record.turns] == [turn.steered] == [said("look elsewhere")]
+
+
+async def test_what_is_no_content_is_not_said(tmp_path: Path) -> None:
+    async with supervised(tmp_path, LOOKS, Hands(None)) as agent:
+        session = await agent.new_session(str(tmp_path))
+        for blocks in ([], [{"type": "tune"}]):
+            with pytest.raises(ValueError, match=r"a prompt needs|a block of type 'tune'"):
+                await session.steer(blocks)
