@@ -76,6 +76,7 @@ class Gateway:
         self.urls: tuple[str, ...] = ()  # where it listens, once it does
         self.reading = 0  # bytes of requests' bodies that are still coming in
         self.sampled = Sampled(log, 5, 60, clock)
+        self.index.tell = self.sampled.warning
         self.credentials = Credentials(settings.auth_mode, settings.credentials())
         self.devices = Devices(self.index, settings.device_secret(), self.now_ms)
         self.version = version("ars-acp")  # read from a file: once, not at each hello
@@ -238,6 +239,7 @@ class Gateway:
                     # Without one of these it is no gateway: what goes wrong there ends it.
                     for part in (self._beat, self._sweep, self.health.run, self.remotes.run, self.gauges.run):
                         tasks.create_task(part())
+                    tasks.create_task(self.index.keep_up())
                     try:
                         async with self.talks.running():
                             try:
@@ -248,7 +250,7 @@ class Gateway:
                         scope.cancel()
         finally:
             self._tasks = None
-            self.index.close()
+            self.index.finish()
 
     def restart(self, seconds: float, reason: str) -> None:
         """Has the gateway start anew in `seconds`; where that is due already, then."""

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from ars_gateway.access.auth import digest
 from ars_gateway.access.scopes import closure
+from ars_gateway.index import Index
 
 PENDING_MS = 5 * 60 * 1000
 MOST_PENDING = 100
@@ -55,7 +56,7 @@ class Pairing:
 class Devices:
     """Times are milliseconds of `now`, the wall clock."""
 
-    def __init__(self, index: sqlite3.Connection, secret: bytes, now: Callable[[], int]) -> None:
+    def __init__(self, index: Index, secret: bytes, now: Callable[[], int]) -> None:
         self._index = index
         self._secret = secret
         self._now = now
@@ -145,11 +146,9 @@ class Devices:
         right = hmac.compare_digest(digest(token), expected or b"\0" * 32) and expected is not None
         if right:
             # That it was used is nothing to keep somebody out for when the disk is full.
-            with suppress(sqlite3.OperationalError), self._index:
-                self._index.execute(
-                    "UPDATE device_roles SET used_ms = ? WHERE device_id = ? AND role = ?",
-                    (self._now(), device_id, role),
-                )
+            used = "UPDATE device_roles SET used_ms = ? WHERE device_id = ? AND role = ?"
+            with suppress(sqlite3.OperationalError):
+                self._index.write((used, (self._now(), device_id, role)))
         return right
 
     def rotate(self, device_id: str, role: str, scopes: Iterable[str] | None) -> Json:
@@ -220,7 +219,8 @@ class Devices:
     def pending(self) -> list[Json]:
         """The requests that wait for a decision, newest first."""
         self._forget_old()
-        rows = self._index.execute("SELECT row FROM pairing_requests ORDER BY ts DESC, rowid DESC").fetchall()
+        query = "SELECT row FROM pairing_requests WHERE ts >= ? ORDER BY ts DESC, rowid DESC"
+        rows = self._index.execute(query, (self._now() - PENDING_MS,)).fetchall()
         return [json.loads(row["row"]) for row in rows]
 
     def take(self, request_id: str) -> Json | None:
@@ -231,8 +231,7 @@ class Devices:
         return found
 
     def _forget_old(self) -> None:
-        with self._index:
-            self._index.execute("DELETE FROM pairing_requests WHERE ts < ?", (self._now() - PENDING_MS,))
+        self._index.write(("DELETE FROM pairing_requests WHERE ts < ?", (self._now() - PENDING_MS,)))
 
 
 def _token_row(row: sqlite3.Row) -> Json:

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-# How long all of it may take, and how long what was found of the store holds.
+# How long all of it may take, and the index alone; how long what was found of the store holds.
 SECONDS = 4.0
+INDEX_SECONDS = 2.0
 STORE_SECONDS = 5.0
 TABLE = "CREATE TABLE IF NOT EXISTS checks (id INTEGER PRIMARY KEY, at INTEGER NOT NULL)"
 
@@ -95,9 +96,12 @@ class Checks:
         except sqlite3.Error as why:
             return Store(readable=False, writable=False, why=f"the index: {why}")
         try:
-            with self._gateway.index as index:
-                index.execute(TABLE)
-                index.execute("REPLACE INTO checks VALUES (1, ?)", (self._gateway.now_ms(),))
+            note = ("REPLACE INTO checks VALUES (1, ?)", (self._gateway.now_ms(),))
+            write = self._gateway.index.write((TABLE, ()), note)
+            with anyio.move_on_after(INDEX_SECONDS) as late:
+                await write.wait()
+            if late.cancelled_caught:
+                return Store(readable=True, writable=False, why="the index: another program holds it")
             await self._write_transcript()
         except sqlite3.Error as why:
             return Store(readable=True, writable=False, why=f"the index: {why}")

@@ -1,7 +1,7 @@
 """The ledger of runs: each idempotency key is one run, also when it comes twice, and after a restart.
 
 A run is entered before anything of it is done, and settled once: whoever comes second, here or in the next process, is
-told what the first was told.
+told what the first was told. Where the file is held by another program, a run is known from its key on and waits.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import orjson
 
+from ars_gateway.index import Index, Write
 from ars_gateway.protocol.frames import encoded
 
 Json = dict[str, Any]
@@ -28,6 +29,12 @@ _TABLE = """CREATE TABLE IF NOT EXISTS runs (
     accepted INTEGER NOT NULL, started INTEGER, ended INTEGER, outcome BLOB,
     PRIMARY KEY (principal, id)) WITHOUT ROWID"""
 _OPEN = "CREATE INDEX IF NOT EXISTS runs_open ON runs (state) WHERE state = 'open'"
+_ENTER = """INSERT INTO runs (principal, id, method, body, key, session_id, state, accepted)
+    VALUES (?, ?, ?, ?, ?, ?, 'open', ?)"""
+_SETTLE = """UPDATE runs SET state = ?, started = ?, ended = ?, outcome = ?
+    WHERE principal = ? AND id = ? AND state = 'open'"""
+_CUT = """DELETE FROM runs WHERE state <> 'open' AND ended <=
+    (SELECT ended FROM runs WHERE state <> 'open' ORDER BY ended DESC LIMIT 1 OFFSET ?)"""
 _COLUMNS = "principal, id, method, body, key, session_id, state, accepted, started, ended, outcome"
 
 
@@ -61,69 +68,79 @@ def body_of(method: str, params: Json) -> bytes:
 class Ledger:
     """All runs of the last day, bounded."""
 
-    def __init__(self, index: sqlite3.Connection) -> None:
+    def __init__(self, index: Index) -> None:
         self._index = index
         index.execute(_TABLE)
         index.execute(_OPEN)
-        # Ends that the disk has refused, for whoever asks as long as this process lives.
+        # What the file has not yet, and ends that the disk has refused, for whoever asks as long as this process lives.
         self._unwritten: dict[tuple[str, str], Entry] = {}
+        self._entering: dict[tuple[str, str], Write] = {}
         self._entered = 0
         self._prune()
 
     def enter(self, entry: Entry) -> Entry | None:
-        """Enters a run and returns None, or returns the entry that has its key already. Raises `OtherBody`."""
-        entry.accepted = now()
-        written = self._write(
-            "INSERT INTO runs (principal, id, method, body, key, session_id, state, accepted) "
-            "VALUES (?, ?, ?, ?, ?, ?, 'open', ?) ON CONFLICT DO NOTHING",
-            (entry.principal, entry.id, entry.method, entry.body, entry.key, entry.session_id, entry.accepted),
-        )
-        if not written:
-            known = self.find(entry.principal, entry.id)
-            if known is None or known.body != entry.body:
+        """Enters a run and returns None, or returns the entry that has its key already; `entered` tells when the file
+        has it. Raises `OtherBody`."""
+        if (known := self.find(entry.principal, entry.id)) is not None:
+            if known.body != entry.body:
                 raise OtherBody
             return known
+        entry.accepted = now()
+        values = (entry.principal, entry.id, entry.method, entry.body, entry.key, entry.session_id, entry.accepted)
+        write = self._index.write((_ENTER, values))
+        if not write.done:
+            self._unwritten[entry.principal, entry.id] = entry
+            self._entering[entry.principal, entry.id] = write
+            write.then = lambda: self._has_written(entry, "open")
         self._entered += 1
         if self._entered % _PRUNED_EVERY == 0:
             self._prune()
         return None
 
+    async def entered(self, entry: Entry) -> None:
+        """Returns when the file has a run that was entered: before, nothing of it may be done, as the next process
+        would do it again. Raises sqlite3.Error where it cannot have it."""
+        if (write := self._entering.pop((entry.principal, entry.id), None)) is not None:
+            await write.wait()
+
     def find(self, principal: str, run: str) -> Entry | None:
         """The entry of a run; another principal's is as good as none."""
-        if (settled := self._unwritten.get((principal, run))) is not None:
-            return settled
+        if (unwritten := self._unwritten.get((principal, run))) is not None:
+            return unwritten
         query = f"SELECT {_COLUMNS} FROM runs WHERE principal = ? AND id = ?"
         found = self._index.execute(query, (principal, run)).fetchone()
         return _entry(found) if found else None
 
     def settle(self, entry: Entry) -> bool:
         """Writes how a run has ended. True for the first who does it, and nothing changes after that."""
+        former = self.find(entry.principal, entry.id)
+        if former is not None and former is not entry and former.state != "open":
+            return False
         entry.ended = entry.ended or now()
         if len(text := entry.outcome.get("text") or "") > _LONGEST_TEXT:
             entry.outcome["text"] = text[:_LONGEST_TEXT]
         self._unwritten[entry.principal, entry.id] = entry
-        settled = self._write(
-            "UPDATE runs SET state = ?, started = ?, ended = ?, outcome = ? "
-            "WHERE principal = ? AND id = ? AND state = 'open'",
-            (entry.state, entry.started, entry.ended, encoded(entry.outcome), entry.principal, entry.id),
-        )
+        values = (entry.state, entry.started, entry.ended, encoded(entry.outcome), entry.principal, entry.id)
+        write = self._index.write((_SETTLE, values))
+        if not write.done:
+            write.then = lambda: self._has_written(entry, entry.state)
+            return True
         del self._unwritten[entry.principal, entry.id]
-        return settled == 1
+        return write.rows == 1
 
     def left_open(self) -> list[Entry]:
         """The runs that nobody has settled: at the start, those that the process before this one was at."""
         return [_entry(row) for row in self._index.execute(f"SELECT {_COLUMNS} FROM runs WHERE state = 'open'")]
 
-    def _write(self, statement: str, values: tuple[Any, ...]) -> int:
-        with self._index:
-            return self._index.execute(statement, values).rowcount
+    def _has_written(self, entry: Entry, state: State) -> None:
+        """The file has that state of a run, perhaps not its last one."""
+        if self._unwritten.get((entry.principal, entry.id)) is entry and entry.state == state:
+            del self._unwritten[entry.principal, entry.id]
 
     def _prune(self) -> None:
-        self._write("DELETE FROM runs WHERE state <> 'open' AND ended < ?", (now() - KEPT_SECONDS * 1000,))
-        self._write(
-            "DELETE FROM runs WHERE state <> 'open' AND ended <= "
-            "(SELECT ended FROM runs WHERE state <> 'open' ORDER BY ended DESC LIMIT 1 OFFSET ?)",
-            (MOST_KEPT,),
+        self._index.write(
+            ("DELETE FROM runs WHERE state <> 'open' AND ended < ?", (now() - KEPT_SECONDS * 1000,)),
+            (_CUT, (MOST_KEPT,)),
         )
 
 

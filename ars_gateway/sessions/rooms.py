@@ -4,7 +4,6 @@ All of them are held in memory and written through, so that a list costs no quer
 for another: what is not yours is answered as what is not there, by the same look-up.
 """
 
-import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from ars_gateway.index import Index
 from ars_gateway.protocol.frames import encoded, whole
 from ars_gateway.sessions import keys
 from ars_gateway.sessions.ledger import now
@@ -63,7 +63,7 @@ class Room:
 class Rooms:
     """All sessions. `changed` is called after each write, `made` with each new one."""
 
-    def __init__(self, index: sqlite3.Connection) -> None:
+    def __init__(self, index: Index) -> None:
         self.changed: Callable[[], None] = lambda: None
         self.made: Callable[[Room], None] = lambda room: None
         self._saves = 0
@@ -109,12 +109,9 @@ class Rooms:
         room.updated = max(now(), room.updated)
         self._saves += 1
         room.saved = self._saves
-        values = (room.principal, room.key, room.session_id, room.updated, room.agent, room.cwd, room.title)
-        with self._index:
-            self._index.execute(
-                f"REPLACE INTO sessions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*values, room.preview, encoded(room.facts), encoded(room.aside)),
-            )
+        values: tuple[Any, ...] = (room.principal, room.key, room.session_id, room.updated, room.agent, room.cwd)
+        values = (*values, room.title, room.preview, encoded(room.facts), encoded(room.aside))
+        self._index.write((f"REPLACE INTO sessions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values))
         self.changed()
 
     def renew(self, room: Room) -> None:
@@ -133,8 +130,7 @@ class Rooms:
         """Forgets a session."""
         del self._by_key[room.principal, room.key]
         del self._by_id[room.principal, room.session_id]
-        with self._index:
-            self._index.execute("DELETE FROM sessions WHERE principal = ? AND key = ?", (room.principal, room.key))
+        self._index.write(("DELETE FROM sessions WHERE principal = ? AND key = ?", (room.principal, room.key)))
         self.changed()
 
 

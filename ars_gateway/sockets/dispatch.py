@@ -9,6 +9,7 @@ from ars_gateway.access.scopes import ADMIN
 from ars_gateway.call import Call, Caller, Method
 from ars_gateway.clean import clean
 from ars_gateway.errors import POLICY, UNAVAILABLE, MethodError, invalid, unavailable
+from ars_gateway.index import is_busy
 from ars_gateway.protocol.validate import problems
 
 if TYPE_CHECKING:
@@ -95,6 +96,10 @@ _ASYNC: dict[str, bool] = {}
 
 
 def _failed(call: Call, method: Method, error: Exception) -> None:
+    if is_busy(error):
+        why = MethodError(UNAVAILABLE, "another program holds the gateway's index (retry soon)", retryable=True)
+        call.connection.refuse(call.id, why)
+        return
     call.gateway.log.error("gateway.method_failed", method=method.name, conn=call.connection.id, exc_info=error)
     call.connection.refuse(call.id, unavailable("internal error: the gateway's log has it"))
 

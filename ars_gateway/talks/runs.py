@@ -230,6 +230,7 @@ class Runs:
         one_at_a_time = self._turns.setdefault(room.session_id, anyio.Lock())
         try:
             async with one_at_a_time:
+                await self._ledger.entered(run.entry)
                 if not run.settled():
                     await self._converse(run)
         except Exception as why:

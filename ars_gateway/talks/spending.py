@@ -1,8 +1,9 @@
 """What the agents have reported of tokens and cost, per day."""
 
 import datetime
-import sqlite3
 from typing import Any
+
+from ars_gateway.index import Index
 
 Json = dict[str, Any]
 
@@ -12,13 +13,17 @@ _TABLE = """CREATE TABLE IF NOT EXISTS usage (
     cache_read INTEGER NOT NULL DEFAULT 0, cache_write INTEGER NOT NULL DEFAULT 0,
     total INTEGER NOT NULL DEFAULT 0, cost REAL NOT NULL DEFAULT 0, missing INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (principal, day, agent)) WITHOUT ROWID"""
+_ADD = """INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+    input = input + excluded.input, output = output + excluded.output,
+    cache_read = cache_read + excluded.cache_read, cache_write = cache_write + excluded.cache_write,
+    total = total + excluded.total, cost = cost + excluded.cost, missing = missing + excluded.missing"""
 _NAMES = ("input", "output", "cacheRead", "cacheWrite", "totalTokens", "totalCost", "missingCostEntries")
 
 
 class Spending:
     """Sums per principal, day (in local time) and agent."""
 
-    def __init__(self, index: sqlite3.Connection) -> None:
+    def __init__(self, index: Index) -> None:
         self._index = index
         index.execute(_TABLE)
 
@@ -37,14 +42,7 @@ class Spending:
         """Adds what one run has used; `cost` None: nobody has told what it cost."""
         total = input + output + cache_read + cache_write if total is None else total
         numbers = (input, output, cache_read, cache_write, total, cost or 0.0, int(cost is None))
-        with self._index:
-            self._index.execute(
-                "INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
-                "input = input + excluded.input, output = output + excluded.output, "
-                "cache_read = cache_read + excluded.cache_read, cache_write = cache_write + excluded.cache_write, "
-                "total = total + excluded.total, cost = cost + excluded.cost, missing = missing + excluded.missing",
-                (principal, today().isoformat(), agent, *numbers),
-            )
+        self._index.write((_ADD, (principal, today().isoformat(), agent, *numbers)))
 
     def daily(self, principal: str, days: int) -> list[Json]:
         """A row for each of the last `days` days on which something was used, the oldest first."""

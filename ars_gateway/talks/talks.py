@@ -204,8 +204,7 @@ class Talks:
 
     def _remember(self, agent: str, facts: Json) -> None:
         try:
-            with self._gateway.index as index:
-                index.execute("REPLACE INTO agents VALUES (?, ?)", (agent, encoded(facts)))
+            self._gateway.index.write(("REPLACE INTO agents VALUES (?, ?)", (agent, encoded(facts))))
         except sqlite3.Error as why:  # the agent tells it again in its next session
             self.fault("agent.not_written", why)
         self._rooms_changed()

@@ -3,7 +3,6 @@
 import random
 import re
 import shlex
-import sqlite3
 import statistics
 import sys
 import time
@@ -15,6 +14,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from ars_gateway.index import open_index
 from ars_gateway.sessions.rooms import Rooms
 from ars_gateway.talks.approvals import Approvals, Unknown
 from tests.gateway.client import Client, Refusal
@@ -242,7 +242,7 @@ def _difference(number: int) -> float:
 
     Among as many of each, asked for as often: where one id's hash happens to fall takes its own time, whosever it is.
     """
-    rooms = Rooms(sqlite3.connect(":memory:"))
+    rooms = Rooms(open_index(None, []))
     theirs = [rooms.open("owner", f"k{it}", "/").session_id for it in range(5000)]
     nobodys = [str(uuid.uuid4()) for _ in theirs]
     tries = [random.random() < 0.5 for _ in range(number)]
