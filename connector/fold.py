@@ -5,6 +5,7 @@ from typing import Any
 
 from acp_wire import methods
 from acp_wire.errors import RpcError
+from connector.client import Update
 from connector.content import joined
 from connector.errors import ConnectorError, NotSent, TurnInterrupted
 from connector.turn import Turn, seq_of, shown
@@ -94,11 +95,7 @@ class Folded:
         return ConnectorError(self.agent, error["message"].removeprefix(f"{self.agent}: "))
 
     def _update(self, number: int, entry: Entry) -> None:
-        try:
-            update = methods.SESSION_UPDATE.params({"sessionId": "", "update": entry["update"]}).update
-        except RpcError:  # of a kind that is read differently by now
-            return
-        if type(update).__name__ == "UnknownUpdate":
+        if (update := as_read(entry["update"])) is None:
             return
         if (seq := seq_of(update)) is not None:
             self.seq = seq
@@ -106,6 +103,15 @@ class Folded:
             replayed(self.turns, update, number)
         elif (turn := self._by_id.get(entry["turn"])) is not None:
             turn.recall(update, late=entry.get("late", False))
+
+
+def as_read(update: Entry) -> Update | None:
+    """An update of a record, read; None for a kind that is not known, or is read differently by now."""
+    try:
+        found = methods.SESSION_UPDATE.params({"sessionId": "", "update": update}).update
+    except RpcError:
+        return None
+    return None if type(found).__name__ == "UnknownUpdate" else found
 
 
 def folded(entries: Iterable[tuple[int, Entry]], agent: str = "") -> Folded:

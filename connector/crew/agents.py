@@ -33,17 +33,19 @@ class Agents:
 
     def __init__(self, agents: Named) -> None:
         self._agents = agents
-        self._sessions: dict[str, Session] = {}
-        self._one_at_a_time: dict[str, anyio.Lock] = {}
+        self._sessions: dict[tuple[str, ...], Session] = {}
+        self._one_at_a_time: dict[tuple[str, ...], anyio.Lock] = {}
 
     async def ensure(self, role: Role, name: str, cwd: str) -> "Session":
         """See `Sessions`; `ConnectorError` too for an agent that is not there."""
         if role.agent not in self._agents:
             raise ConnectorError(role.agent, f"{role.name} has no agent of that name")
-        conversation = f"{name}/{role.name}"
-        async with self._one_at_a_time.setdefault(conversation, anyio.Lock()):
-            session = self._sessions.get(conversation)
+        # What stands behind the last stroke is the role, whatever is in its name.
+        conversation = f"{name}/{role.name.replace('%', '%25').replace('/', '%2F')}"
+        key = role.agent, cwd, conversation
+        async with self._one_at_a_time.setdefault(key, anyio.Lock()):
+            session = self._sessions.get(key)
             if session is None or session.closed:
                 session = await self._agents[role.agent].ensure(conversation, cwd, system_prompt=role.prompt)
-                self._sessions[conversation] = session
+                self._sessions[key] = session
             return session

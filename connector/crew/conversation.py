@@ -55,8 +55,9 @@ class Reply:
     """What came of asking a role.
 
     `kind` is "" where it has answered. Else it says how it failed: the name of a `ConnectorError`, `refusal`, `slow`,
-    `cancelled`, `budget`, or `interrupted` where our own process ended; `error` tells people, `text` is what it had
-    said until then, and `seen` whether it knows what it was given. `index` is the reply's place among the messages.
+    `cancelled`, `budget`, or `interrupted` where our own process ended, or nobody waited any more; `error` tells
+    people, `text` is what it had said until then, and `seen` whether it knows what it was given. `index` is the reply's
+    place among the messages.
     """
 
     role: str

@@ -19,9 +19,10 @@ from connector.crew.rounds import ROUNDS, Round, sequential
 from connector.crew.talk import Talk
 from connector.errors import ConnectorError
 from connector.groups import single_errors
-from event_log import LogError, LogNotFound
+from event_log import LogError, LogExists, LogNotFound
 
 if TYPE_CHECKING:
+    from connector.session import Session
     from event_log import Log, Store
 
 OnEntry = Callable[[int, dict[str, Any]], None]
@@ -199,17 +200,22 @@ class Crew:
     async def _settle(self) -> None:
         """What roles were at when an earlier process ended: their sessions' records know what came of it."""
 
-        async def settle(role: Role) -> None:
+        sessions: dict[str, Session | None] = {}
+
+        async def find(role: Role) -> None:
             # Who cannot be reached now is asked for it again when it is spoken to.
             with contextlib.suppress(ConnectorError, OSError):
-                recovery.settle(self, await self._sessions.ensure(role, self.name, self._cwd), role.name)
+                sessions[role.name] = await self._sessions.ensure(role, self.name, self._cwd)
 
         async with anyio.create_task_group() as tasks:
             for name in {ask.role for ask in self.conversation.asks.values()}:
                 if name in self.roles:
-                    tasks.start_soon(settle, self.roles[name])
+                    tasks.start_soon(find, self.roles[name])
                 else:
-                    recovery.settle(self, None, name)
+                    sessions[name] = None
+        # Not in the tasks, out of which comes a group of what cannot be written.
+        for name, session in sessions.items():
+            recovery.settle(self, session, name)
 
 
 @contextlib.asynccontextmanager
@@ -274,6 +280,9 @@ async def _claimed(store: "Store", name: str) -> "Log":
     try:
         log = await store.open(name)
     except LogNotFound:
-        return await store.create(name)
+        try:
+            return await store.create(name)
+        except LogExists:  # somebody else was faster
+            return await _claimed(store, name)
     await store.claim(log)
     return log

@@ -11,7 +11,7 @@ from connector.client import Update
 from connector.crew.conversation import Reply, Spent
 from connector.crew.given import formatted, reminder, warning
 from connector.crew.needs import Sessions, Writer
-from connector.crew.outcome import outcome
+from connector.crew.outcome import outcome, usage
 from connector.crew.recovery import settle
 from connector.crew.role import Budget, Role
 from connector.errors import ConnectorError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from connector.turn import Turn
 
 OnUpdate = Callable[[str, Update], None]
+GIVEN_UP = "its round waited for it no longer"
 
 
 @dataclass
@@ -37,12 +38,9 @@ class Work:
 
     def note(self, update: Update) -> bool:
         """Whether an update tells of tokens or costs, which are kept."""
-        if update.session_update != "usage_update":
-            return False
-        self.usage["tokens"] = update.used
-        if update.cost is not None:
-            self.usage["cost"] = {"amount": update.cost.amount, "currency": update.cost.currency}
-        return True
+        told = usage(update)
+        self.usage |= told
+        return bool(told)
 
 
 class OpenFloor:
@@ -165,6 +163,9 @@ class OpenFloor:
                     await work.session.settle()
         except (ConnectorError, OSError) as why:
             failure = why
+        except anyio.get_cancelled_exc_class():
+            self._given_up(work)
+            raise
         finally:
             if work.session is not None and work.turn is not None and work.turn.state != "done":
                 work.session.cancel(work.turn)
@@ -172,6 +173,11 @@ class OpenFloor:
             await work.turn.ended()  # which the session's limits bound
         nothing_new = failure is None and work.turn is None and not work.scope.cancelled_caught
         return Reply(work.role.name) if nothing_new else self._outcome(work, failure)
+
+    def _given_up(self, work: Work) -> None:
+        """Who had asked waits no longer, and who is told nothing more of a role has nothing left open."""
+        if work.ask is not None and self.failure is None:
+            self._outcome(work, None, ("interrupted", GIVEN_UP))
 
     def _settled(self, work: Work) -> Reply | None:
         """What the role was at when an earlier process ended, where that is an answer in this round."""
@@ -202,15 +208,12 @@ class OpenFloor:
             self.stop("budget", told, cut=True)
         self._on_update(work.role.name, update)
 
-    def _outcome(self, work: Work, failure: ConnectorError | OSError | None) -> Reply:
+    def _outcome(self, work: Work, failure: ConnectorError | OSError | None, cut: tuple[str, str] = ("", "")) -> Reply:
         for update in work.turn.late if work.turn is not None else ():
             work.note(update)
-        if not work.scope.cancelled_caught:
-            cut = "", ""
-        elif self.why:
-            cut = self.why, self.told
-        else:
-            cut = "slow", f"it took longer than {work.role.seconds:g} s"
+        if work.scope.cancelled_caught:
+            slow = "slow", f"it took longer than {work.role.seconds or 0:g} s"
+            cut = (self.why, self.told) if self.why else slow
         forgets = work.session is not None and work.session.vendor.quirks.forgets
         entry = {"role": work.role.name, **outcome(work.turn, failure, cut, forgets=forgets), **work.usage}
         if work.session is not None:  # the secrets of one agent are no other's to know

@@ -5,9 +5,21 @@ from typing import TYPE_CHECKING, Any
 from connector.errors import ConnectorError
 
 if TYPE_CHECKING:
+    from connector.client import Update
     from connector.turn import Turn
 
 REFUSED = "it refused, and will not remember what it was told"
+
+
+def usage(update: "Update") -> dict[str, Any]:
+    """What an update tells of tokens and costs; {} where nothing. A cost below nothing is none: it would make room in a
+    budget."""
+    if update.session_update != "usage_update":
+        return {}
+    told: dict[str, Any] = {"tokens": update.used}
+    if update.cost is not None and update.cost.amount >= 0:
+        told["cost"] = {"amount": update.cost.amount, "currency": update.cost.currency}
+    return told
 
 
 def outcome(

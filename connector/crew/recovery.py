@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from connector.crew.conversation import Ask, Reply
 from connector.crew.needs import Writer
-from connector.crew.outcome import outcome
+from connector.crew.outcome import outcome, usage
+from connector.fold import as_read
 
 if TYPE_CHECKING:
     from connector.session import Session
@@ -39,9 +40,8 @@ def _turn(session: "Session | None", ask: Ask) -> "Turn | None":
 def _usage(session: "Session | None", turn: "Turn | None") -> dict[str, Any]:
     if session is None or turn is None:
         return {}
-    usage: dict[str, Any] = {}
+    told: dict[str, Any] = {}
     for _, entry in session.record.read(turn.id):
-        update = entry.get("update") or {}
-        if entry.get("turn") == turn.id and update.get("sessionUpdate") == "usage_update":
-            usage |= {"tokens": update["used"]} | ({"cost": update["cost"]} if update.get("cost") else {})
-    return usage
+        if entry["type"] == "update" and entry["turn"] == turn.id and (update := as_read(entry["update"])) is not None:
+            told |= usage(update)
+    return told

@@ -163,6 +163,50 @@ async def test_what_cannot_be_written_was_not_said(tmp_path: Path) -> None:
         assert mocks.heard("Ann") == ["You are Ann.\nUser: One.\n\nUser: Two."]
 
 
+async def test_what_cannot_be_written_of_an_earlier_process_ends_the_round_and_not_the_crew(tmp_path: Path) -> None:
+    disk = Disk()
+    async with crew_of(tmp_path, {"Ann": COUNTING}, store=disk) as (crew, _):
+        await crew.say("One.").ended()
+        asked = {"type": "asked", "ask": 2, "role": "Ann", "round": 1, "upto": 1, "shown": [0], "reminded": False}
+        crew.write({**asked, "mark": None, "at": 0.1})
+        disk.full = lambda entries: entries[0]["type"] == "failed"
+        with pytest.raises(LogStorageFailed):
+            await crew.say("Two.").ended()
+        disk.full = lambda entries: False
+        assert await said(crew.say("Three.")) == {"Ann": "Ann-2."}
+
+
+async def test_a_role_that_its_round_gives_up_has_an_outcome_and_may_be_asked_again(tmp_path: Path) -> None:
+    begun = anyio.Event()
+
+    async def impatient(floor: Floor) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(floor.ask, "Ann")
+            await begun.wait()
+            tasks.cancel_scope.cancel()
+        await floor.ask("Bob")
+        await floor.ask("Ann")
+
+    scripts = {"Ann": "=== turn\nsay: Hm.\nwait 20\n" + COUNTING, "Bob": COUNTING}
+    async with crew_of(tmp_path, scripts, on_update=lambda *told: begun.set()) as (crew, _):
+        talk = crew.say("Go.", round=impatient)
+        assert await talk.ended() == "done"
+        assert [(reply.role, reply.kind, reply.text) for reply in talk.replies] == [
+            ("Ann", "interrupted", "Hm."),
+            ("Bob", "", "Bob-1."),
+            ("Ann", "", "Ann-1."),
+        ]
+        assert crew.conversation.asks == {}
+
+
+async def test_a_cost_below_nothing_makes_no_room_in_the_budget(tmp_path: Path) -> None:
+    script = "=== turn\nusage 100 0.2\nsay: A.\n=== turn repeat\nusage 100 -5\nsay: B.\n"
+    async with crew_of(tmp_path, {"Ann": script}) as (crew, _):
+        for _ in range(2):
+            await crew.say("Go.").ended()
+        assert crew.spent.cost == {"USD": 0.2}
+
+
 # ── what ends a round ───────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -8,10 +8,11 @@ from typing import Any
 import anyio
 import pytest
 
-from connector.crew import Crew, open_crew, parallel, pipeline, read_crew, sequential
+from acp_wire import methods
+from connector.crew import Crew, Role, open_crew, parallel, pipeline, read_crew, sequential
 from connector.crew.crew import log_name
 from connector.stored import keeping
-from event_log import LogHeld, Store, open_store
+from event_log import Log, LogHeld, Store, open_store
 from event_log.stores.memory import MemoryStore
 from tests.connector.crew.support import COUNTING, Mocks, crew_of
 
@@ -119,6 +120,73 @@ async def test_a_round_that_runs_when_its_crew_is_left_is_cancelled_and_leaves_n
     assert talk.why == "cancelled"
     left = await read_crew(store, "chat", str(tmp_path))
     assert (left.asks, left.rounds[0].why, left.rounds[0].outcomes["Ann"][0].text) == ({}, "cancelled", "Hm.")
+
+
+async def test_a_cost_that_is_none_spoils_nothing_of_what_an_earlier_process_left(tmp_path: Path) -> None:
+    store, mocks = MemoryStore(), Mocks(tmp_path, {"Ann": COUNTING}, {})
+    usage = {"sessionUpdate": "usage_update", "used": 5, "size": 9, "cost": {"amount": "much"}}
+    async with mocks.agents(store) as agents:
+        async with open_crew(agents, store, "chat", mocks.roles, cwd=str(tmp_path)) as crew:
+            await crew.say("One.").ended()
+            session = await agents.ensure(crew.roles["Ann"], "chat", str(tmp_path))
+            session.take(methods.SESSION_UPDATE.params({"sessionId": session.id, "update": usage}).update, usage)
+        await cut(store, tmp_path, without=2)
+        async with open_crew(agents, store, "chat", mocks.roles, cwd=str(tmp_path)) as crew:
+            assert await crew.go_on().ended() == "done"
+            assert (crew.spent.tokens, crew.spent.cost) == (5, {})
+        assert [message.text for message in (await read_crew(store, "chat", str(tmp_path))).messages] == [
+            "One.",
+            "Ann-1.",
+        ]
+
+
+async def test_crews_of_the_same_name_elsewhere_or_on_other_agents_have_sessions_of_their_own(tmp_path: Path) -> None:
+    store, mocks = MemoryStore(), Mocks(tmp_path, SCRIPTS, {})
+    (tmp_path / "other").mkdir()
+    async with mocks.agents(store) as agents:
+        ann, _ = mocks.roles
+        here = await agents.ensure(ann, "chat", str(tmp_path))
+        there = await agents.ensure(ann, "chat", str(tmp_path / "other"))
+        assert (here.params["cwd"], there.params["cwd"]) == (str(tmp_path), str(tmp_path / "other"))
+        assert await agents.ensure(ann, "chat", str(tmp_path)) is here
+        assert await agents.ensure(Role("Ann", "Bob"), "chat", str(tmp_path)) is not here
+
+
+async def test_names_with_strokes_are_no_other_names(tmp_path: Path) -> None:
+    store, mocks = MemoryStore(), Mocks(tmp_path, {"Ann": COUNTING}, {})
+    async with mocks.agents(store) as agents:
+        sessions = [
+            await agents.ensure(Role(role, "Ann"), crew, str(tmp_path))
+            for crew, role in (("a", "b/c"), ("a/b", "c"), ("a", "b%2Fc"))
+        ]
+        assert len(set(sessions)) == 3
+
+
+async def test_of_two_who_begin_a_conversation_at_once_one_has_it(tmp_path: Path) -> None:
+    class Slow(MemoryStore):
+        async def open(self, name: str) -> Log:
+            try:
+                return await super().open(name)
+            finally:
+                await anyio.wait_all_tasks_blocked()
+
+    store, mocks, came = Slow(), Mocks(tmp_path, {"Ann": COUNTING}, {}), list[str]()
+    async with mocks.agents(store) as agents:
+
+        async def begin() -> None:
+            try:
+                async with open_crew(agents, store, "chat", mocks.roles, cwd=str(tmp_path)):
+                    came.append("opened")
+                    await anyio.sleep_forever()
+            except ValueError as why:
+                came.append(str(why))
+                tasks.cancel_scope.cancel()
+
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(2):
+                    tasks.start_soon(begin)
+    assert came == ["opened", "the crew 'chat' is open already"]
 
 
 async def test_what_is_said_next_ends_a_round_that_was_interrupted(tmp_path: Path) -> None:
