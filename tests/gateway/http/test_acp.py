@@ -14,6 +14,7 @@ from ars_gateway.limits import LIMITS
 from tests.gateway.http.asking import asking, error_of
 from tests.gateway.http.editors import AGENT, Editor, editor, gone
 from tests.gateway.talking import GUEST, admit_guest
+from tests.support.waiting import until
 
 INITIALIZE = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {"protocolVersion": 1}}
 
@@ -68,6 +69,7 @@ async def test_what_came_before_anybody_listened_waits_in_order(served):
         await one.initialize()
         first = await one.begin("session/new", {"cwd": "/p"})
         second = await one.begin("session/new", {"cwd": "/p"})
+        await until(lambda: running.gateway.remotes.owned.has("owner", "main", "session-2"))
         await one.do("session-2", ["say", [3, 1]])
         stream = await one.listen()
         await one.answer(second)
