@@ -1,90 +1,17 @@
 """Tools that the application carries out itself, for the real ars-acp: named when a session is opened, and kept."""
 
-import contextlib
-import json
-import os
-import signal
-import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
 
 from acp_wire.build_extensions import tool_result
-from connector import (
-    AgentError,
-    AgentInterrupted,
-    AgentUnavailable,
-    Client,
-    Command,
-    Limits,
-    NotOffered,
-    Supervisor,
-    ToolCall,
-    launch,
-)
-from connector.supervised import Supervised
-from tests.connector.test_session import ABLE
+from connector import AgentError, AgentInterrupted, AgentUnavailable, Client, NotOffered, launch
+from tests.support.left_to_us import LIMITS, Hands, command, foreign, kill, results_of, supervised, waiting
 from tests.support.waiting import until
 
-ARS = Path(sys.executable).parent / "ars-acp"
-LIMITS = Limits(initialize=30, session=30, late=0.05, cancel=5)
 READS = '=== turn repeat\ncall read_file {"path": "a.py"}\n--- step\nsay: $result\n'
 WRITES = '=== turn repeat\ncall write_file {"path": "a.py", "content": "x"}\n--- step\nsay: $result\n'
-
-
-class Hands:
-    """What the application does: `answer`, or where that is None nothing until it is cancelled or `go_on` is set."""
-
-    def __init__(self, answer: dict[str, Any] | None) -> None:
-        self.answer = answer
-        self.calls: list[ToolCall] = []
-        self.given_up = 0
-        self.go_on = anyio.Event()
-
-    async def __call__(self, call: ToolCall) -> dict[str, Any]:
-        self.calls.append(call)
-        if self.answer is None:
-            try:
-                await self.go_on.wait()
-            except anyio.get_cancelled_exc_class():
-                self.given_up += 1
-                raise
-        assert self.answer is not None
-        return self.answer
-
-
-def command(home: Path, script: str) -> Command:
-    (home / "model.script").write_text(script)
-    argv = [str(ARS), "--script", str(home / "model.script"), "--store", f"jsonl:{home / 'store'}"]
-    return Command("ars", argv, passed_on=("COVERAGE_*",))
-
-
-@contextlib.asynccontextmanager
-async def supervised(home: Path, script: str, hands: Hands) -> AsyncIterator[Supervised]:
-    with anyio.fail_after(60):
-        async with Supervisor() as supervisor:
-            yield supervisor.add("ars", command(home, script), Client(call=hands), cwd=str(home), limits=LIMITS)
-
-
-def kill(agent: Supervised) -> None:
-    pid = agent.status().pid
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
-
-
-def results_of(store: Path) -> list[list[str | None]]:
-    """The codes of the results of each call that the model has made, in the sessions that are kept there."""
-    found: dict[tuple[str, str], list[str | None]] = {}
-    for file in store.rglob("*.jsonl"):
-        for entry in map(json.loads, file.read_text().splitlines()):
-            if entry["type"] == "reply":
-                found |= {(file.name, call["id"]): [] for call in entry["calls"]}
-            elif entry["type"] == "result":
-                found[file.name, entry["id"]].append(entry["code"])
-    return list(found.values())
 
 
 async def test_the_application_carries_out_the_calls_of_the_tools_that_it_named(tmp_path: Path) -> None:
@@ -113,13 +40,11 @@ async def test_a_tool_may_be_named_in_either_spelling(tmp_path: Path) -> None:
 
 
 async def test_an_agent_that_knows_nothing_of_it_is_told_nothing(tmp_path: Path) -> None:
-    able = Command("able", [sys.executable, "-S", str(ABLE), "{}"])
-    with anyio.fail_after(30):
-        async with launch(able, Client(call=Hands({})), cwd=str(tmp_path), limits=LIMITS) as connector:
-            assert not connector.offers("ars/tools")
-            with pytest.raises(NotOffered, match=r"cannot leave git\.diff, read_file to its client.*ars/tools"):
-                await connector.new_session(str(tmp_path), tools=["read_file", "git.diff"])
-            assert (await connector.new_session(str(tmp_path))).id
+    async with foreign(tmp_path) as connector:
+        assert not connector.offers("ars/tools")
+        with pytest.raises(NotOffered, match=r"cannot leave git\.diff, read_file to its client.*ars/tools"):
+            await connector.new_session(str(tmp_path), tools=["read_file", "git.diff"])
+        assert (await connector.new_session(str(tmp_path))).id
 
 
 async def test_a_client_without_hands_for_it_is_the_callers_mistake(tmp_path: Path) -> None:
@@ -131,11 +56,7 @@ async def test_a_client_without_hands_for_it_is_the_callers_mistake(tmp_path: Pa
 
 
 async def test_a_cancelled_turn_gives_the_call_up_at_once_and_the_next_one_works(tmp_path: Path) -> None:
-    hands = Hands(None)
-    async with supervised(tmp_path, WRITES, hands) as agent:
-        session = await agent.new_session(str(tmp_path), tools=["write_file"])
-        turn = session.start("go")
-        await until(lambda: bool(hands.calls))
+    async with waiting(tmp_path, WRITES, "write_file") as (_, session, turn, hands):
         session.cancel()
         assert await turn.result() == "cancelled"
         assert hands.given_up == 1
@@ -145,11 +66,7 @@ async def test_a_cancelled_turn_gives_the_call_up_at_once_and_the_next_one_works
 
 
 async def test_a_killed_agent_gives_the_call_up_and_its_session_keeps_its_tools(tmp_path: Path) -> None:
-    hands = Hands(None)
-    async with supervised(tmp_path, WRITES, hands) as agent:
-        session = await agent.new_session(str(tmp_path), tools=["write_file"])
-        turn = session.start("go")
-        await until(lambda: bool(hands.calls))
+    async with waiting(tmp_path, WRITES, "write_file") as (agent, session, turn, hands):
         kill(agent)
         with pytest.raises(AgentInterrupted) as why:
             await turn.result()
@@ -212,12 +129,11 @@ async def test_the_tools_of_an_open_session_change_and_are_those_of_its_next_pro
 
 
 async def test_tools_of_an_open_session_stay_where_the_agent_cannot_change_them(tmp_path: Path) -> None:
-    able = Command("able", [sys.executable, "-S", str(ABLE), "{}"])
+    async with foreign(tmp_path) as connector:
+        session = await connector.new_session(str(tmp_path))
+        with pytest.raises(NotOffered, match="stay as they are"):
+            await session.retool([])
     with anyio.fail_after(30):
-        async with launch(able, Client(call=Hands({})), cwd=str(tmp_path), limits=LIMITS) as connector:
-            session = await connector.new_session(str(tmp_path))
-            with pytest.raises(NotOffered, match="stay as they are"):
-                await session.retool([])
         async with launch(command(tmp_path, READS), Client(), cwd=str(tmp_path), limits=LIMITS) as connector:
             session = await connector.new_session(str(tmp_path))
             await session.retool([])
@@ -236,7 +152,5 @@ async def test_an_agent_says_whether_its_model_can_be_reached_and_one_that_canno
         await agent.stop()
         with pytest.raises(AgentUnavailable):
             await agent.health()
-    able = Command("able", [sys.executable, "-S", str(ABLE), "{}"])
-    with anyio.fail_after(30):
-        async with launch(able, Client(), cwd=str(tmp_path), limits=LIMITS) as connector:
-            assert await connector.health() is None
+    async with foreign(tmp_path) as connector:
+        assert await connector.health() is None

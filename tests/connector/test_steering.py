@@ -1,17 +1,13 @@
 """Something is said to an agent while it is at work."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 
 from acp_wire.build_extensions import tool_result
-from connector import AgentExited, AgentInterrupted, Client, Command, NotOffered, launch
-from tests.connector.test_calls import LIMITS, Hands, kill, supervised
-from tests.connector.test_session import ABLE
-from tests.support.waiting import until
+from connector import AgentExited, AgentInterrupted, NotOffered
+from tests.support.left_to_us import Hands, foreign, kill, supervised, waiting
 
 # The second turn repeats what was said.
 LOOKS = '=== turn\ncall read_file {"path": "a.py"}\n--- step\nsay: unsteered\n=== turn repeat\nsay: I heard $prompt\n'
@@ -22,11 +18,7 @@ def said(text: str) -> list[dict[str, Any]]:
 
 
 async def test_what_is_said_during_a_turn_joins_it_and_is_no_turn_of_its_own(tmp_path: Path) -> None:
-    hands = Hands(None)
-    async with supervised(tmp_path, LOOKS, hands) as agent:
-        session = await agent.new_session(str(tmp_path), tools=["read_file"])
-        turn = session.start("go")
-        await until(lambda: bool(hands.calls))
+    async with waiting(tmp_path, LOOKS, "read_file") as (_, session, turn, hands):
         assert await session.steer(said("look elsewhere"))
         hands.answer = tool_result("text")
         hands.go_on.set()
@@ -45,11 +37,7 @@ async def test_where_no_turn_runs_nothing_is_said(tmp_path: Path) -> None:
 
 
 async def test_an_agent_that_dies_of_it_is_an_error(tmp_path: Path) -> None:
-    hands = Hands(None)
-    async with supervised(tmp_path, LOOKS, hands) as agent:
-        session = await agent.new_session(str(tmp_path), tools=["read_file"])
-        turn = session.start("go")
-        await until(lambda: bool(hands.calls))
+    async with waiting(tmp_path, LOOKS, "read_file") as (agent, session, turn, _):
         kill(agent)
         with pytest.raises(AgentExited):
             await session.steer(said("look elsewhere"))
@@ -58,20 +46,14 @@ async def test_an_agent_that_dies_of_it_is_an_error(tmp_path: Path) -> None:
 
 
 async def test_an_agent_that_cannot_be_steered_is_not_asked(tmp_path: Path) -> None:
-    able = Command("able", [sys.executable, "-S", str(ABLE), "{}"])
-    with anyio.fail_after(30):
-        async with launch(able, Client(), cwd=str(tmp_path), limits=LIMITS) as connector:
-            session = await connector.new_session(str(tmp_path))
-            with pytest.raises(NotOffered, match="takes no further message"):
-                await session.steer(said("hello"))
+    async with foreign(tmp_path) as connector:
+        session = await connector.new_session(str(tmp_path))
+        with pytest.raises(NotOffered, match="takes no further message"):
+            await session.steer(said("hello"))
 
 
 async def test_what_was_said_during_a_turn_is_in_the_account_for_an_agent_that_has_lost_it(tmp_path: Path) -> None:
-    hands = Hands(None)
-    async with supervised(tmp_path, LOOKS, hands) as agent:
-        session = await agent.new_session(str(tmp_path), tools=["read_file"])
-        turn = session.start("go")
-        await until(lambda: bool(hands.calls))
+    async with waiting(tmp_path, LOOKS, "read_file") as (_, session, turn, hands):
         assert await session.steer(said("look elsewhere"))
         hands.answer = tool_result("text")
         hands.go_on.set()

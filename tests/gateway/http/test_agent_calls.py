@@ -12,13 +12,13 @@ import anyio.lowlevel
 import httpx2
 import pytest
 
-from tests.connector.test_calls import results_of
 from tests.gateway.conftest import Running, Start
 from tests.gateway.host import Program, program
 from tests.gateway.http.asking import BEARER, asking, error_of
 from tests.gateway.http.events import Event, all_told, message, text_of, told, until
 from tests.gateway.http.test_agent_tools import READING
 from tests.gateway.test_ars import ars
+from tests.support.left_to_us import results_of
 
 WRITING = '=== turn repeat\ncall write_file {"path": "a.txt", "content": "x"}\n--- step\nsay: It said $result\n'
 TOOLS = ["read_file", "write_file"]
