@@ -137,9 +137,9 @@ class Supervised:
             scope, over = self._life
             self._draining = True
             scope.deadline = min(scope.deadline, anyio.current_time() + within)
+            self._stop_if_drained()  # first: who is told of events may fail
             if self.state in AT_WORK:
                 self._become("draining", "it was asked for")
-            self._stop_if_drained()
             await over.wait()
 
     async def stop(self) -> None:
@@ -181,9 +181,9 @@ class Supervised:
     def turned(self) -> None:
         """See `Keeper.turned`."""
         self._spares.used(self._link.program)
+        self._stop_if_drained()
         if self.state in AT_WORK:
             self._become(self._at_work())
-        self._stop_if_drained()
         self._tell()
 
     # ── its life ────────────────────────────────────────────────────────────────────────────────────────────────────

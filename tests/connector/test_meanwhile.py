@@ -140,6 +140,20 @@ async def test_an_agent_that_ends_while_it_is_drained_comes_back_for_what_is_que
             assert (turns[1].stop_reason, turns[1].text) == ("end_turn", "later")
 
 
+async def test_an_agent_is_drained_though_who_is_told_of_it_fails(tmp_path: Path) -> None:
+    def on_event(name: str, fields: dict[str, Any]) -> None:
+        if fields.get("state") == "draining":
+            raise OSError("No space left on device")
+
+    with anyio.fail_after(20):
+        async with Supervisor(on_event=on_event) as supervisor:
+            agent = supervisor.add("m", command(tmp_path), Client(), cwd=str(tmp_path), limits=QUICK)
+            await agent.reached("ready")
+            with pytest.raises(OSError, match="No space"):
+                await agent.drain()
+            await until(lambda: agent.state == "stopped")
+
+
 async def test_a_drained_agent_is_stopped_when_its_time_is_over(tmp_path: Path) -> None:
     with anyio.fail_after(20):
         async with mortal(tmp_path) as it:
