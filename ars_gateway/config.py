@@ -184,15 +184,20 @@ def validated(tree: Any) -> Config:
 
 def read(path: Path) -> bytes | None:
     """What the file holds, None where there is none. Raises OSError, and PermissionError where it is not ours alone."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:  # not blocking: what stands there may be a pipe
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
-    with os.fdopen(fd, "rb") as file:
+    try:
         found = os.fstat(fd)
-        if found.st_uid != os.geteuid() or not stat.S_ISREG(found.st_mode) or stat.S_IMODE(found.st_mode) & 0o077:
+        if not stat.S_ISREG(found.st_mode):
+            raise PermissionError(f"{path} is no plain file")
+        if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
             raise PermissionError(f"{path} is open to others, or belongs to somebody else: chmod 600 it")
-        return file.read(MOST_BYTES)
+        with open(fd, "rb", closefd=False) as file:
+            return file.read(MOST_BYTES)
+    finally:
+        os.close(fd)
 
 
 def write(path: Path, tree: Json) -> None:

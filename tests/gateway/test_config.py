@@ -1,8 +1,10 @@
 """config.*: read, written by hash, merged, secrets neither shown nor lost, no programs from the wire, restarts."""
 
 import json
+import os
 import stat
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -237,6 +239,15 @@ async def test_a_file_that_others_can_read_is_not_read(running: Running):
         with pytest.raises(Refusal, match="chmod 600") as found:
             await one.request("config.get")
         assert found.value.code == "UNAVAILABLE"
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["directory", "pipe"])
+def test_what_is_no_file_is_not_read_nor_waited_for(make: Callable[[Path], object], tmp_path: Path):
+    make(path := tmp_path / "config.json")
+    before = len(os.listdir("/dev/fd"))
+    with pytest.raises(PermissionError, match="is no plain file"):
+        config.read(path)
+    assert len(os.listdir("/dev/fd")) == before
 
 
 async def test_three_writes_a_minute_are_the_most_by_whatever_method(running: Running):
