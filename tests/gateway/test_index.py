@@ -21,7 +21,7 @@ from tests.gateway.test_ledger import entry
 from tests.support.waiting import until
 
 # More than a machine that is busy with tests takes for one answer, less than a file is waited for with patience.
-STALLED = 1.0
+STALLED = 1.8
 HOLDS = """import sqlite3, sys
 held = sqlite3.connect(sys.argv[1], isolation_level=None)
 held.execute("BEGIN IMMEDIATE")
