@@ -10,7 +10,8 @@ PIP := $(PY) -m pip --disable-pip-version-check install -qq --require-hashes
 NODE := tests/e2e/node
 # How many processes run the tests, a file in one of them each: make test JOBS=0 runs all in the one that reports.
 JOBS ?= auto
-SHARED := -n $(JOBS) --maxprocesses=4 --dist=loadfile
+# In the order of their names: by the number of their tests, which is xdist's order, the longest would come last.
+SHARED := -n $(JOBS) --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 # A checkout that was moved, or whose Python is gone, gets a new environment.
 ifneq ($(shell cat $(VENV)/.home 2>/dev/null && $(PY) -IS -c '' 2>/dev/null && echo sound),$(CURDIR) sound)
