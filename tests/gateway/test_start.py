@@ -76,7 +76,7 @@ def test_a_configuration_that_is_none_is_said_by_its_keys(
 def test_a_configuration_that_is_no_file_is_said(state: Path, capsys: pytest.CaptureFixture[str]):
     (state / "config.json").mkdir()
     assert main(["--state-dir", str(state)]) == 1
-    assert capsys.readouterr().err == f"ars-gateway: {state}/config.json cannot be read: Is a directory\n"
+    assert capsys.readouterr().err == f"ars-gateway: {state}/config.json is no plain file\n"
 
 
 def test_a_port_that_is_taken_is_named(state: Path, capsys: pytest.CaptureFixture[str]):
