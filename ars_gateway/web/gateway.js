@@ -94,7 +94,8 @@ export class GatewayClient {
 
   /** Asks; resolves to the payload of the answer, rejects with `GatewayError`. */
   request(method, params, { seconds = REQUEST_SECONDS } = {}) {
-    if (this.phase.name !== 'open') return Promise.reject(closed());
+    // A socket that is closing is lost already, though nobody has said so yet.
+    if (this.phase.name !== 'open' || this.#socket.readyState > 1) return Promise.reject(closed());
     return this.#ask(method, params, seconds);
   }
 
