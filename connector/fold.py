@@ -11,7 +11,6 @@ from connector.errors import ConnectorError, NotSent, TurnInterrupted
 from connector.turn import Turn, seq_of, shown
 
 Entry = dict[str, Any]
-_ERRORS = {"TurnInterrupted", "NotSent"}
 
 
 class Folded:

@@ -6,7 +6,7 @@ client leaves, and who sends it again follows it.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Any
 
 from starlette.requests import Request
@@ -107,8 +107,7 @@ async def approval(request: Request) -> Response:
     gateway: Gateway = request.app.state.gateway
     room, asked = _room(gateway, caller, body), gateway.talks.approvals
     id, decision, option = body["approval_id"], body.get("decision"), body.get("option_id")
-    if id in asked.pending and not gateway.talks.asked_in(room, id):
-        raise _unknown("approval", id)
+    _asked_here(gateway, room, asked.pending, "approval", id)
 
     def same(before: approvals.Unknown) -> bool:
         return before.decision == decision if option is None else before.option == option
@@ -128,11 +127,16 @@ async def form(request: Request) -> Response:
     gateway: Gateway = request.app.state.gateway
     room, asked = _room(gateway, caller, body), gateway.talks.forms
     id, action, content = body["form_id"], body["action"], body.get("content")
-    if id in asked.pending and not gateway.talks.asked_in(room, id):
-        raise _unknown("form", id)
+    _asked_here(gateway, room, asked.pending, "form", id)
     with _answering("form", id, "action", lambda why: asked.was_answered(caller.principal, id, action, content)):
         asked.resolve(caller.principal, id, action, content, by=_name(caller), may_approve=caller.has(APPROVALS))
     return json_response({"status": "received"})
+
+
+def _asked_here(gateway: Gateway, room: Room, pending: Container[str], what: str, id: str) -> None:
+    """Raises `HttpError` where that waits in another session: to this one it is unknown."""
+    if id in pending and not gateway.talks.asked_in(room, id):
+        raise _unknown(what, id)
 
 
 @contextlib.contextmanager
