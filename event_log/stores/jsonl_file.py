@@ -36,10 +36,10 @@ class JsonlFile:
         self.path = path
         self.corrupt_path = os.path.join(os.path.dirname(path), f"{name}.corrupt")
         self._file = None if fd is None else FileIO(fd, "ab")
-        # While `sync` uses a descriptor, nobody closes it: that is left to `sync` then.
+        # While a `sync` uses a descriptor, nobody closes it: that is left to the last one of them.
         self._guard = threading.Lock()
-        self._syncing: FileIO | None = None
-        self._left: FileIO | None = None
+        self._syncs = 0
+        self._left: list[FileIO] = []
         self._made = fd is not None  # so that the directory is to be synced too
         self._size = 0  # bytes of whole entries
         self._torn = False  # whether the file is, or may be, longer than that
@@ -130,13 +130,14 @@ class JsonlFile:
         """Release the descriptor; the next write takes one again."""
         with self._guard:
             file, self._file = self._file, None
-            if file is not None and file is self._syncing:
-                self._left, file = file, None
+            if file is not None and self._syncs:
+                self._left.append(file)
+                file = None
         if file is not None:
             file.close()
 
     def sync(self) -> None:
-        """Have the disk take what was written. For any thread, one at a time; raises OSError."""
+        """Have the disk take what was written. For any thread; raises OSError."""
         made, self._made = self._made, False
         with suppress(FileNotFoundError):  # deleted meanwhile
             self._sync_file()
@@ -145,17 +146,21 @@ class JsonlFile:
 
     def _sync_file(self) -> None:
         with self._guard:
-            file = self._syncing = self._file
-        if file is None:
-            _sync_path(self.path, _sync)
-            return
+            file = self._file
+            self._syncs += 1
         try:
-            _sync(file.fileno())
+            if file is None:
+                _sync_path(self.path, _sync)
+            else:
+                _sync(file.fileno())
         finally:
+            left: list[FileIO] = []
             with self._guard:
-                self._syncing, left, self._left = None, self._left, None
-            if left is not None:
-                left.close()
+                self._syncs -= 1
+                if not self._syncs:
+                    left, self._left = self._left, left
+            for one in left:
+                one.close()
 
     def _reopen(self) -> FileIO:
         self._file = FileIO(os.open(self.path, _FLAGS), "ab")

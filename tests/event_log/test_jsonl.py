@@ -271,11 +271,11 @@ async def test_a_log_that_rests_holds_no_descriptor(store, file):
 
 
 async def test_a_log_that_rests_while_the_disk_takes_it_gives_its_descriptor_back_afterwards(store, monkeypatch):
-    began, goes_on = threading.Event(), threading.Event()
+    began, goes_on = threading.Barrier(3), threading.Event()
     synced: list[os.stat_result] = []
 
     def slowly(fd: int) -> None:
-        began.set()
+        began.wait(10)
         assert goes_on.wait(10)
         synced.append(os.fstat(fd))
 
@@ -285,12 +285,13 @@ async def test_a_log_that_rests_while_the_disk_takes_it_gives_its_descriptor_bac
     path = log.records.file.path
     with anyio.fail_after(20):
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(anyio.to_thread.run_sync, log.records.sync)
-            await anyio.to_thread.run_sync(began.wait)
+            for _ in range(2):  # the store's own, and that of its end
+                tasks.start_soon(anyio.to_thread.run_sync, log.records.sync)
+            await anyio.to_thread.run_sync(began.wait, 10)
             log.rest()
             log.append([{"i": 2}])  # by a descriptor of its own
             goes_on.set()
-    assert [it.st_ino for it in synced] == [os.stat(path).st_ino]
+    assert [it.st_ino for it in synced] == [os.stat(path).st_ino] * 2
     assert len(descriptors_of(path)) == 1
     log.rest()
     assert not descriptors_of(path)
